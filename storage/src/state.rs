@@ -1,0 +1,100 @@
+//! The state seam: views, the one atomic commit, snapshots.
+use std::sync::Arc;
+
+use bytes::Bytes;
+use model::error::Fault;
+use model::overlay::Changes;
+use model::view::View;
+
+/// A view that can be sent between threads.
+pub type SharedView = Arc<dyn View + Send + Sync>;
+
+/// A consistent view with the marker that was committed with it.
+#[derive(Clone)]
+pub struct Reading {
+    pub view: SharedView,
+    /// The marker of the last commit that this view sees; empty before the first.
+    pub marker: Bytes,
+}
+
+/// A finished snapshot on this disk.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SnapshotInfo {
+    pub id: String,
+    /// The marker of the view it was taken from.
+    pub marker: Bytes,
+    /// Bytes of its stream.
+    pub bytes: u64,
+}
+
+/// Takes in a snapshot's stream.
+pub trait SnapshotSink: Send {
+    /// Takes the next part of the stream, of any size.
+    ///
+    /// # Errors
+    /// When the disk fails or the stream is not a snapshot's.
+    fn write(&mut self, chunk: &[u8]) -> Result<(), Fault>;
+
+    /// Checks that all of it arrived whole and makes it durable, without installing it.
+    ///
+    /// # Errors
+    /// When bytes are missing or damaged.
+    fn finish(self: Box<Self>) -> Result<SnapshotInfo, Fault>;
+}
+
+/// One node's state. All calls block: call them off the async threads when they may take long.
+pub trait StateStore: Send + Sync + 'static {
+    /// What is committed now.
+    ///
+    /// # Errors
+    /// When this machine cannot read it.
+    fn read(&self) -> Result<Reading, Fault>;
+
+    /// Commits `changes` and `marker` together, or neither. Survives `kill -9`; what a power cut may
+    /// take back is an end of the history, never a middle.
+    ///
+    /// # Errors
+    /// When the disk fails; the replica must stop.
+    fn commit(&self, changes: Changes, marker: Bytes) -> Result<(), Fault>;
+
+    /// Makes all that is committed survive a power cut; gives the marker up to which that holds.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn make_durable(&self) -> Result<Bytes, Fault>;
+
+    /// Writes a snapshot of what is committed now, durable, and keeps it as the current one.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn build_snapshot(&self) -> Result<SnapshotInfo, Fault>;
+
+    /// The newest complete snapshot, built or received; survives restarts.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn current_snapshot(&self) -> Result<Option<SnapshotInfo>, Fault>;
+
+    /// The stream of the snapshot `id` in chunks of at most 1 MiB. The snapshot is kept until the
+    /// iterator is dropped.
+    ///
+    /// # Errors
+    /// When there is no such snapshot.
+    fn snapshot_chunks(
+        &self,
+        id: &str,
+    ) -> Result<Box<dyn Iterator<Item = Result<Bytes, Fault>> + Send>, Fault>;
+
+    /// Begins to take in a snapshot.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn receive_snapshot(&self) -> Result<Box<dyn SnapshotSink>, Fault>;
+
+    /// Replaces the whole state by the snapshot `id`, atomically and durably; it becomes the
+    /// current one.
+    ///
+    /// # Errors
+    /// When the disk fails; then the state is the old one.
+    fn install_snapshot(&self, id: &str) -> Result<(), Fault>;
+}
