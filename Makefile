@@ -1,0 +1,61 @@
+# What one does with this repository. `make help` lists it.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo stop node-kill node-start build test test-long lint fmt docs check-deps \
+	check-deploy rocksdb deps clean-data
+
+ENV := source deploy/env.sh
+DATA := ./data
+DEMO = "$$CARGO_TARGET_DIR/debug/demo"
+DEMO_FLAGS = --yin "$$CARGO_TARGET_DIR/debug/yin" --data $(DATA)
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@echo "First time: make demo. It installs what is missing, builds, and starts three nodes."
+
+demo: build ## S3 and three nodes on loopback with sample data, until Ctrl-C (DETACH=1: in the background)
+	@$(ENV); exec $(DEMO) up $(DEMO_FLAGS) --clips tests/fixtures $(if $(filter 1,$(DETACH)),--detach)
+
+stop: ## ends what `make demo` started, and nothing else
+	@$(ENV); if [ -x $(DEMO) ]; then exec $(DEMO) stop --data $(DATA); else echo "nothing was built, so nothing runs"; fi
+
+node-kill: ## kill -9 of one node of the demo: make node-kill N=1
+	@$(ENV); exec $(DEMO) kill --data $(DATA) $(N)
+
+node-start: ## starts a killed node again: make node-start N=1
+	@$(ENV); exec $(DEMO) start $(DEMO_FLAGS) $(N)
+
+build: deps rocksdb ## yin and demo, in the one profile that tests use too
+	@$(ENV); cargo build --workspace --locked --bins
+
+test: deps rocksdb ## every test; closes with "N passed, N failed"
+	@deploy/test.sh
+
+test-long: deps rocksdb ## the long ones as well (more rounds of the same, an hour and more)
+	@YIN_LONG=1 TEST_TIMEOUT=$${TEST_TIMEOUT:-14400} deploy/test.sh
+
+lint: deps ## formatting, clippy with warnings as errors
+	@$(ENV); cargo fmt --all --check
+	@$(ENV); cargo clippy --workspace --all-targets --locked -- -D warnings
+
+fmt: ## formats the Rust code
+	@cargo fmt --all
+
+docs: deps ## the crates' documentation, warnings as errors
+	@$(ENV); RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+check-deps: ## licences, banned crates, sources, unused dependencies
+	@deploy/check-deps.sh
+
+check-deploy: ## lints scripts, Dockerfile, compose file, systemd unit, workflows
+	@deploy/check.sh
+
+rocksdb: deps ## RocksDB's C++, once into ~/.cache/yin (10.5 minutes on two cores)
+	@deploy/rocksdb.sh
+
+deps: ## installs missing system packages with apt-get
+	@deploy/install-deps.sh
+
+clean-data: stop ## stops the demo and deletes ./data
+	rm -rf $(DATA)

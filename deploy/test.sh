@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Runs every test of the workspace and closes with one line for all of them:
+#
+#   N passed, N failed
+#
+# Exits non-zero if a test failed, a test binary crashed or did not build, or the time ran out
+# (TEST_TIMEOUT, seconds, counted after the build). Arguments go to `cargo test`. The closing line
+# is also left in $CARGO_TARGET_DIR/test-summary.txt.
+set -euo pipefail
+
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+cd "$YIN_ROOT"
+
+limit=${TEST_TIMEOUT:-1500}
+mkdir -p "$CARGO_TARGET_DIR"
+log=$CARGO_TARGET_DIR/test-log.txt
+summary=$CARGO_TARGET_DIR/test-summary.txt
+rm -f "$summary"
+
+# Compile first: the limit is for the tests alone.
+cargo test --workspace --locked --no-run "$@"
+# Some tests run the built binaries themselves.
+cargo build --workspace --locked --bins
+
+began=$SECONDS
+status=0
+timeout --kill-after=30 "$limit" \
+    cargo test --workspace --locked --no-fail-fast --color never "$@" 2>&1 | tee "$log" || status=$?
+if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
+    echo "test: not done after ${limit} s (TEST_TIMEOUT); the last lines above say where it hung"
+fi
+echo "test: $((SECONDS - began)) s"
+
+awk -v status="$status" -f deploy/sum-tests.awk "$log" | tee "$summary"
+exit "$status"
