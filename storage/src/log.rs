@@ -5,6 +5,19 @@ use std::ops::Range;
 use async_trait::async_trait;
 use bytes::Bytes;
 
+mod file;
+mod frame;
+mod index;
+pub mod memory;
+mod recover;
+pub mod segment;
+mod shared;
+mod spare;
+mod synced;
+mod writer;
+
+pub use segment::{Options, SegmentLog};
+
 /// Called exactly once, in the order of the calls, when all of it is on disk (or cannot be).
 pub type Done = Box<dyn FnOnce(io::Result<()>) + Send>;
 
@@ -26,17 +39,23 @@ pub struct Held {
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// Bytes that were synced are gone or changed: this node must not vote on what is left.
-    #[error("the log is damaged: {what}; this node must not vote, it has to come back as a new learner")]
+    #[error(
+        "the log is damaged: {what}; this node must not vote, it has to come back as a new learner"
+    )]
     Damaged { what: String },
     /// The directory is another node's.
-    #[error("the log in {dir} belongs to {found}, not to {expected}: point this node at its own data directory")]
+    #[error(
+        "the log in {dir} belongs to {found}, not to {expected}: point this node at its own data directory"
+    )]
     Foreign {
         dir: String,
         found: String,
         expected: String,
     },
     /// There should be a log and there is none.
-    #[error("the log in {dir} is missing: the directory was wiped; remove what is left of it and join again as a new node")]
+    #[error(
+        "the log in {dir} is missing: the directory was wiped; remove what is left of it and join again as a new node"
+    )]
     Missing { dir: String },
     #[error("the log cannot be read: {0}")]
     Io(#[from] io::Error),
