@@ -1,0 +1,49 @@
+//! What the state machine may see.
+use std::sync::Arc;
+
+use crate::error::Fault;
+
+/// One stored pair.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
+/// A consistent, read-only view of the key space.
+pub trait View {
+    /// The value under `key`.
+    ///
+    /// # Errors
+    /// [`Fault`] when this machine could not read it.
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault>;
+
+    /// The pairs whose key starts with `prefix` and is not below `from`, in key order.
+    ///
+    /// `from` either starts with `prefix` or is empty (from the first one on).
+    fn scan<'a>(
+        &'a self,
+        prefix: &[u8],
+        from: &[u8],
+    ) -> Box<dyn Iterator<Item = Result<Pair, Fault>> + 'a>;
+
+    /// The values under `keys`, in their order. An engine may read them in one go.
+    ///
+    /// # Errors
+    /// [`Fault`] when this machine could not read one of them.
+    fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+        keys.iter().map(|key| self.get(key)).collect()
+    }
+}
+
+impl<V: View + ?Sized> View for Arc<V> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        (**self).get(key)
+    }
+    fn scan<'a>(
+        &'a self,
+        prefix: &[u8],
+        from: &[u8],
+    ) -> Box<dyn Iterator<Item = Result<Pair, Fault>> + 'a> {
+        (**self).scan(prefix, from)
+    }
+    fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
+        (**self).get_many(keys)
+    }
+}
