@@ -40,8 +40,8 @@ pub fn check(calls: &[Call]) -> Verdict {
 fn bounds(read: &Call, changes: &[(&Call, i64)]) -> (i64, i64) {
     let (mut lower, mut upper) = (0, 0);
     for (change, by) in changes {
-        let is_certain = change.outcome == Outcome::Ok
-            && change.ended.is_some_and(|ended| ended < read.invoked);
+        let is_certain =
+            change.outcome == Outcome::Ok && change.ended.is_some_and(|ended| ended < read.invoked);
         let is_possible = read.ended.is_none_or(|ended| change.invoked < ended);
         match (is_certain, is_possible) {
             (true, _) => {

@@ -24,7 +24,10 @@ pub enum Action {
     /// Removes an element from the set `key`.
     Remove { key: String, element: String },
     /// Reads the set `key`; the elements are there when it is `Ok`.
-    ReadSet { key: String, elements: Option<Vec<String>> },
+    ReadSet {
+        key: String,
+        elements: Option<Vec<String>>,
+    },
     /// Writes the register `key`.
     Write { key: String, value: i64 },
     /// Reads the register `key`; the value is there when it is `Ok`.
@@ -88,7 +91,10 @@ pub fn calls(history: &[Event]) -> Result<Vec<Call>, String> {
             return Err(format!("event {position} has index {}", event.index));
         }
         if retired.contains(&event.process) {
-            return Err(format!("event {position}: process {} was retired", event.process));
+            return Err(format!(
+                "event {position}: process {} was retired",
+                event.process
+            ));
         }
         if event.kind == Kind::Invoke {
             if under_way.insert(event.process, calls.len()).is_some() {

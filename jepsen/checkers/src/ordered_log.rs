@@ -69,7 +69,7 @@ fn order<'a>(reads: &[Read<'a>]) -> Result<BTreeMap<&'a str, usize>, Verdict> {
     // Whole reads first, the longest of them first: later ones are slices of what is known.
     sorted.sort_by_key(|(_, after, texts)| (after.is_some(), std::cmp::Reverse(texts.len())));
     for (call, after, texts) in sorted {
-        let mut position = match after {
+        let from = match after {
             None => 0,
             Some(after) => match order.get(after) {
                 Some(position) => position + 1,
@@ -77,7 +77,7 @@ fn order<'a>(reads: &[Read<'a>]) -> Result<BTreeMap<&'a str, usize>, Verdict> {
                 None => continue,
             },
         };
-        for text in *texts {
+        for (position, text) in (from..).zip(*texts) {
             match (texts_at.get(position), order.get(text.as_str())) {
                 (Some(known), _) if *known == text => {}
                 (None, None) => {
@@ -92,7 +92,6 @@ fn order<'a>(reads: &[Read<'a>]) -> Result<BTreeMap<&'a str, usize>, Verdict> {
                     });
                 }
             }
-            position += 1;
         }
     }
     Ok(order)
