@@ -87,7 +87,7 @@ impl Cluster {
     }
 
     /// Starts what does not run, in order, and returns when every node is ready.
-    pub(crate) async fn start_all(&mut self) -> anyhow::Result<()> {
+    pub(crate) async fn start_all(&self) -> anyhow::Result<()> {
         // All ports first: nothing is started that would have to be stopped again.
         for part in Part::ALL {
             if self.running(part)?.is_none() {
@@ -98,9 +98,7 @@ impl Cluster {
         self.start_s3().await?;
         self.found().await?;
         // Members first and together, since they need each other for a quorum; then those who join.
-        let members: Vec<usize> = (0..NODES)
-            .filter(|&node| self.state.is_member[node])
-            .collect();
+        let members: Vec<usize> = (0..NODES).filter(|&node| self.has_identity(node)).collect();
         for &node in &members {
             self.start_node(node, None)?;
         }
@@ -114,14 +112,14 @@ impl Cluster {
     }
 
     /// Starts one node and returns when it is ready.
-    pub(crate) async fn start(&mut self, node: usize) -> anyhow::Result<()> {
+    pub(crate) async fn start(&self, node: usize) -> anyhow::Result<()> {
         let part = Part::Node(node);
         if let Some(running) = self.running(part)? {
             println!("{} runs already (process {})", part.name(), running.pid());
             return Ok(());
         }
         ensure!(
-            self.state.is_member[node],
+            self.has_identity(node),
             "there is no {} yet: run `make demo` first",
             part.name()
         );
@@ -227,6 +225,12 @@ impl Cluster {
     /// every user of the machine.
     fn command(&self) -> anyhow::Result<Command> {
         let mut command = Command::new(self.yin()?);
+        for (name, _) in std::env::vars_os() {
+            // What configures the user's own nodes is not meant for these.
+            if name.to_string_lossy().starts_with("YIN_") && name != "YIN_LOG" {
+                command.env_remove(name);
+            }
+        }
         command
             .env("YIN_S3_ACCESS_KEY", &self.state.s3_access_key)
             .env("YIN_S3_SECRET_KEY", &self.state.s3_secret_key);
@@ -264,35 +268,37 @@ impl Cluster {
     }
 
     /// Makes the first node's identity, once for the life of the cluster.
-    async fn found(&mut self) -> anyhow::Result<()> {
-        if self.state.is_member[0] {
+    async fn found(&self) -> anyhow::Result<()> {
+        if self.has_identity(0) {
             return Ok(());
         }
         let mut command = self.command()?;
-        command
-            .arg("init")
-            .args(self.addresses(0))
-            .args(["--zone", "zone1"]);
-        run("yin init", command).await?;
-        self.state.is_member[0] = true;
-        self.save()
+        command.args(["init", "--zone", "zone1", "--data"]);
+        command.arg(self.layout.data_of(Part::Node(0)));
+        run("yin init", command).await.map(drop)
+    }
+
+    /// A node with an identity only serves; one without has to join first.
+    fn has_identity(&self, node: usize) -> bool {
+        self.layout
+            .data_of(Part::Node(node))
+            .join("identity.json")
+            .exists()
     }
 
     /// Lets a new node in: a token from the first one, good for this one join.
-    async fn join(&mut self, node: usize) -> anyhow::Result<()> {
+    async fn join(&self, node: usize) -> anyhow::Result<()> {
         let mut command = self.command()?;
-        command.args(["token", "create", "--uses", "1", "--ttl", "10m", "--data"]);
+        command.args(["token", "--uses", "1", "--ttl-hours", "1", "--data"]);
         command.arg(self.layout.data_of(Part::Node(0)));
-        let printed = run("yin token create", command).await?;
+        let printed = run("yin token", command).await?;
         let token = printed
             .lines()
             .map(str::trim)
             .rfind(|line| !line.is_empty());
-        let token = token.context("`yin token create` printed no token")?;
+        let token = token.context("`yin token` printed no token")?;
         self.start_node(node, Some(token))?;
-        self.wait_ready(node).await?;
-        self.state.is_member[node] = true;
-        self.save()
+        self.wait_ready(node).await
     }
 
     fn start_node(&self, node: usize, join_token: Option<&str>) -> anyhow::Result<()> {

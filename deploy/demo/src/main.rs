@@ -140,7 +140,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
                 .await
         }
         Command::Start { place, yin, node } => {
-            let mut cluster = Cluster::open(place.layout()?, Some(yin))?;
+            let cluster = Cluster::open(place.layout()?, Some(yin))?;
             cluster.start(usize::from(node) - 1).await
         }
     }

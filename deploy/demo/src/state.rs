@@ -8,7 +8,7 @@ use std::path::Path;
 use anyhow::Context;
 use serde::{Deserialize, Serialize};
 
-use crate::layout::{NODES, Ports};
+use crate::layout::Ports;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct State {
@@ -17,8 +17,6 @@ pub(crate) struct State {
     /// Keys of the demo's own S3, made at random. The file is readable by its owner only.
     pub(crate) s3_access_key: String,
     pub(crate) s3_secret_key: String,
-    /// Which nodes have an identity: the first by `init`, the others by joining.
-    pub(crate) is_member: [bool; NODES],
     pub(crate) is_seeded: bool,
 }
 
@@ -29,7 +27,6 @@ impl State {
             ports,
             s3_access_key: random_hex()?,
             s3_secret_key: random_hex()?,
-            is_member: [false; NODES],
             is_seeded: false,
         })
     }
@@ -98,7 +95,7 @@ mod tests {
             state.s3_secret_key,
             State::new(ports).unwrap().s3_secret_key
         );
-        state.is_member[0] = true;
+        state.is_seeded = true;
         state.save(&path).unwrap();
         assert_eq!(State::load(&path).unwrap(), Some(state));
         assert_eq!(
