@@ -46,28 +46,31 @@ fn ignored_tests(path: &str, text: &str) -> Option<String> {
         .then(|| format!("{path}: an ignored test"))
 }
 
-/// A test that sleeps is slow on a fast machine and wrong on a slow one: it awaits a condition
-/// (`wait.rs`) or runs on paused time.
-fn sleeping_tests(file: &File) -> Option<String> {
+/// A test that sleeps until something has surely happened is slow on a fast machine and wrong on a
+/// slow one: it awaits the condition (`wait.rs`) or runs on paused time. A short sleep that plays a
+/// slow party is fine, so only those of a second and more are complained of.
+fn sleeping_tests(file: &File) -> Vec<String> {
     let code = code(&file.text);
     let tests = if file.is_test() {
         code.as_str()
     } else {
         split_tests(&code).1
     };
-    let is_waiting_room = file.path.ends_with("/wait.rs");
-    let is_paused = words(tests).any(|word| word == "start_paused");
-    let calls = tests.match_indices("sleep(").any(|(at, _)| {
-        let before = tests[..at].chars().next_back();
-        !before.is_some_and(|letter| letter.is_alphanumeric() || letter == '_')
-    });
-    let sleeps = calls && !is_waiting_room && !is_paused;
-    sleeps.then(|| {
-        format!(
-            "{}: a test sleeps instead of awaiting a condition",
-            file.path
-        )
-    })
+    if file.path.ends_with("/wait.rs") || words(tests).any(|word| word == "start_paused") {
+        return Vec::new();
+    }
+    let dense: String = tests.split_whitespace().collect();
+    dense
+        .split("sleep(")
+        .skip(1)
+        .filter_map(|after| {
+            let call = after.strip_prefix("Duration::from_")?;
+            let (unit, amount) = call.split_once('(')?;
+            let amount: u64 = amount.split_once(')')?.0.replace('_', "").parse().ok()?;
+            let is_long = unit == "secs" && amount > 0 || unit == "millis" && amount >= 1_000;
+            is_long.then(|| format!("{}: a test sleeps {amount} {unit}", file.path))
+        })
+        .collect()
 }
 
 /// Relative links of a Markdown text that lead nowhere. `exists` is asked for paths from the root.
@@ -224,23 +227,22 @@ mod rules_can_fail {
 
     #[test]
     fn a_sleeping_test() {
-        let asleep = |path: &str, text: &str| {
-            sleeping_tests(&File {
-                path: path.to_owned(),
-                text: text.to_owned(),
-            })
-            .is_some()
+        let naps = |path: &str, text: &str| {
+            let (path, text) = (path.to_owned(), text.to_owned());
+            sleeping_tests(&File { path, text }).len()
         };
-        let unit = "#[cfg(test)]\nmod tests {\n fn a() { std::thread::sleep(b); } }";
-        assert!(asleep("api/src/a.rs", unit));
-        assert!(asleep("tests/tests/a.rs", "tokio::time::sleep(b).await;"));
-        assert!(!asleep(
-            "api/src/a.rs",
-            "fn ships() { tokio::time::sleep(b).await; }"
-        ));
-        assert!(!asleep("tests/src/wait.rs", "tokio::time::sleep(b).await;"));
-        let paused = "#[tokio::test(start_paused = true)] async fn a() { sleep(b).await; }";
-        assert!(!asleep("gossip/tests/a.rs", paused));
+        let long = "tokio::time::sleep(Duration::from_millis(2_000)).await;";
+        let unit = "#[cfg(test)]\nmod tests { fn a() { sleep(\n Duration::from_secs(1)); } }";
+        assert_eq!(naps("api/src/a.rs", unit), 1);
+        assert_eq!(naps("tests/tests/a.rs", &long.repeat(2)), 2);
+        assert_eq!(naps("api/src/a.rs", long), 0, "it ships");
+        assert_eq!(naps("tests/src/wait.rs", long), 0);
+        assert_eq!(
+            naps("api/tests/a.rs", "sleep(Duration::from_millis(30)).await;"),
+            0
+        );
+        let paused = format!("#[tokio::test(start_paused = true)] async fn a() {{ {long} }}");
+        assert_eq!(naps("gossip/tests/a.rs", &paused), 0);
     }
 
     #[test]
@@ -364,7 +366,7 @@ fn every_rejection_has_a_status_code() {
 #[test]
 fn designs_are_written_and_short() {
     let files = source::files();
-    let mut complaints = Vec::new();
+    let mut complaints = BTreeSet::new();
     for manifest in files
         .iter()
         .filter(|file| file.path.ends_with("/Cargo.toml"))
@@ -378,7 +380,7 @@ fn designs_are_written_and_short() {
         };
         let design = format!("{folder}/DESIGN.md");
         if !files.iter().any(|file| file.path == design) {
-            complaints.push(format!("{design} is missing"));
+            complaints.insert(format!("{design} is missing"));
         }
     }
     for file in files.iter().filter(|file| file.has_extension("md")) {
@@ -389,11 +391,12 @@ fn designs_are_written_and_short() {
         };
         let lines = file.text.lines().count();
         if lines > lines_max {
-            complaints.push(format!(
+            complaints.insert(format!(
                 "{}: {lines} lines, {lines_max} is the most",
                 file.path
             ));
         }
     }
+    let complaints: Vec<String> = complaints.into_iter().collect();
     assert_none("designs", &complaints);
 }
