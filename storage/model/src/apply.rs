@@ -43,16 +43,30 @@ pub struct Batch {
 /// # Errors
 /// [`Fault`] when this machine cannot read its state; the replica must stop.
 pub fn apply(view: &impl View, command: Command) -> Result<Outcome, Fault> {
-    let Command { request, issued, stamp, actor, operation } = command;
+    let Command {
+        request,
+        issued,
+        stamp,
+        actor,
+        operation,
+    } = command;
     let memory = key::Request { issued, request };
     if let Some(reply) = view.read(&memory)? {
-        return Ok(Outcome { changes: Changes::new(), reply, events: Vec::new() });
+        return Ok(Outcome {
+            changes: Changes::new(),
+            reply,
+            events: Vec::new(),
+        });
     }
     let totals = view.read(&key::Watermarks {})?.unwrap_or_default();
     if is_forgotten(issued, totals.clock) {
         // No need to remember: the clock does not run back, so every repeat meets this line again.
         let reply = Reply::Rejected(Rejection::RequestExpired);
-        return Ok(Outcome { changes: Changes::new(), reply, events: Vec::new() });
+        return Ok(Outcome {
+            changes: Changes::new(),
+            reply,
+            events: Vec::new(),
+        });
     }
     let answer = run(view, totals, issued, stamp, actor, operation);
     let (mut changes, reply, events) = match answer {
@@ -63,7 +77,11 @@ pub fn apply(view: &impl View, command: Command) -> Result<Outcome, Fault> {
     let mut remembering = Overlay::new(view);
     remembering.put(&memory, &reply);
     changes.extend(remembering.into_changes());
-    Ok(Outcome { changes, reply, events })
+    Ok(Outcome {
+        changes,
+        reply,
+        events,
+    })
 }
 
 /// Applies `commands` one after the other and gathers what they do into one batch.

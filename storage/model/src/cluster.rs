@@ -138,8 +138,22 @@ pub fn settings(view: &impl View) -> Result<Settings, Fault> {
 pub fn history(view: &impl View, limit: usize) -> Result<Vec<SettingChange>, Fault> {
     let listed = view.list::<key::ConfiguredAt>((), None).take(limit);
     let changes = listed.map(|entry| {
-        let (key, record::SettingChange { name, old, new, changed }) = entry?;
-        Ok(SettingChange { revision: key.revision.0, name, old, new, changed })
+        let (
+            key,
+            record::SettingChange {
+                name,
+                old,
+                new,
+                changed,
+            },
+        ) = entry?;
+        Ok(SettingChange {
+            revision: key.revision.0,
+            name,
+            old,
+            new,
+            changed,
+        })
     });
     changes.collect()
 }
@@ -150,7 +164,9 @@ pub fn history(view: &impl View, limit: usize) -> Result<Vec<SettingChange>, Fau
 /// [`Fault`] when this machine could not read its state.
 pub fn nodes(view: &impl View) -> Result<BTreeMap<NodeId, Node>, Fault> {
     let listed = view.list::<key::Member>((), None);
-    listed.map(|entry| entry.map(|(key, node)| (key.node, node))).collect()
+    listed
+        .map(|entry| entry.map(|(key, node)| (key.node, node)))
+        .collect()
 }
 
 /// `chat.friends_only` alone, as a message needs it.
@@ -168,7 +184,10 @@ const VOTERS: &str = "cluster.voters";
 const TOKEN_LIFETIME_DAYS: &str = "token.lifetime_days";
 
 fn setting<T: FromStr>(view: &impl View, name: &str, default: T) -> Result<T, Fault> {
-    let Some(stored) = view.read(&key::Configured { name: name.to_owned() })? else {
+    let Some(stored) = view.read(&key::Configured {
+        name: name.to_owned(),
+    })?
+    else {
         return Ok(default);
     };
     let value = stored.value.parse();
@@ -209,14 +228,22 @@ impl Found {
 
 impl CreateJoinToken {
     pub(crate) fn apply(self, at: &mut Transaction<'_, impl View>) -> Answer {
-        let Self { token, expires, uses } = self;
+        let Self {
+            token,
+            expires,
+            uses,
+        } = self;
         if uses == 0 || expires <= at.now {
             return Err(Rejection::InvalidJoinToken.into());
         }
         token::check_unused(at, token)?;
 
-        at.db.put(&key::Joining { token }, &record::JoinToken { expires, uses });
-        at.db.put(&key::Expiry { expires, token }, &Expiring::Joining);
+        at.db.put(
+            &key::Joining { token },
+            &record::JoinToken { expires, uses },
+        );
+        at.db
+            .put(&key::Expiry { expires, token }, &Expiring::Joining);
         Ok(Reply::Done)
     }
 }
@@ -228,9 +255,12 @@ impl AdmitNode {
             None => None,
         };
         let replaced = match self.replaces {
-            Some(node) => {
-                Some((node, at.db.read(&key::Member { node })?.ok_or(Rejection::NodeNotFound)?))
-            }
+            Some(node) => Some((
+                node,
+                at.db
+                    .read(&key::Member { node })?
+                    .ok_or(Rejection::NodeNotFound)?,
+            )),
             None => None,
         };
         let may_replace = replaced.as_ref().is_some_and(|(_, node)| !node.is_retired);
@@ -278,9 +308,25 @@ impl Configure {
 
         at.totals.revision += 1;
         let revision = at.totals.revision;
-        at.db.put(&key, &record::Setting { value: new.clone(), revision });
-        let change = record::SettingChange { name, old, new, changed: at.stamp };
-        at.db.put(&key::ConfiguredAt { revision: Newest(revision) }, &change);
+        at.db.put(
+            &key,
+            &record::Setting {
+                value: new.clone(),
+                revision,
+            },
+        );
+        let change = record::SettingChange {
+            name,
+            old,
+            new,
+            changed: at.stamp,
+        };
+        at.db.put(
+            &key::ConfiguredAt {
+                revision: Newest(revision),
+            },
+            &change,
+        );
         at.emit(Event::SettingsChanged);
         Ok(Reply::Done)
     }
@@ -298,7 +344,13 @@ fn valid_ticket(
 fn use_once(at: &mut Transaction<'_, impl View>, token: TokenHash, ticket: record::JoinToken) {
     let record::JoinToken { expires, uses } = ticket;
     if uses > 1 {
-        at.db.put(&key::Joining { token }, &record::JoinToken { expires, uses: uses - 1 });
+        at.db.put(
+            &key::Joining { token },
+            &record::JoinToken {
+                expires,
+                uses: uses - 1,
+            },
+        );
     } else {
         at.db.delete(&key::Joining { token });
         at.db.delete(&key::Expiry { expires, token });
@@ -310,7 +362,12 @@ fn admit(at: &mut Transaction<'_, impl View>, info: NodeInfo) -> Answer {
     at.totals.nodes += 1;
     let node = NodeId(at.totals.nodes);
     let admitted = at.stamp;
-    let record = Node { info, admitted, is_retired: false, replaced_by: None };
+    let record = Node {
+        info,
+        admitted,
+        is_retired: false,
+        replaced_by: None,
+    };
     at.db.put(&key::Member { node }, &record);
     at.emit(Event::NodeAdmitted);
     Ok(Reply::Admitted { node })

@@ -60,12 +60,28 @@ pub enum Operation {
 pub enum Reply {
     Done,
     Rejected(Rejection),
-    Registered { user: UserId },
-    LoggedIn { user: UserId },
-    Published { video: VideoId, published: Timestamp },
-    Commented { comment: Comment },
-    Sent { message: MessageId, created: Timestamp },
-    Admitted { node: NodeId },
+    Registered {
+        user: UserId,
+    },
+    LoggedIn {
+        user: UserId,
+    },
+    Published {
+        video: VideoId,
+        published: Timestamp,
+    },
+    Commented {
+        comment: Comment,
+    },
+    Sent {
+        message: MessageId,
+        created: Timestamp,
+    },
+    Admitted {
+        node: NodeId,
+    },
     /// How much a sweep removed; zero means that nothing was due.
-    Swept { removed: u64 },
+    Swept {
+        removed: u64,
+    },
 }

@@ -66,7 +66,10 @@ pub fn of_video(
     if !video::exists(view, video)? {
         return Ok(None);
     }
-    let after = after.map(|comment| key::CommentOn { video, comment: Newest(comment) });
+    let after = after.map(|comment| key::CommentOn {
+        video,
+        comment: Newest(comment),
+    });
     let listed = view.list(video, after.as_ref()).take(limit);
     let listed = listed.collect::<Result<Vec<(key::CommentOn, _)>, _>>()?;
 
@@ -93,11 +96,27 @@ impl AddComment {
 
         let id = CommentId(at.next_id(|totals| &mut totals.comments, slot::of_id(video.0))?);
         let created = at.stamp;
-        let record = record::Comment { author, text, created };
-        at.db.put(&key::CommentOn { video, comment: Newest(id) }, &record);
+        let record = record::Comment {
+            author,
+            text,
+            created,
+        };
+        at.db.put(
+            &key::CommentOn {
+                video,
+                comment: Newest(id),
+            },
+            &record,
+        );
         at.emit(Event::CommentAdded { video, comment: id });
         at.count_video(video, |counts| up(&mut counts.comment_count))?;
-        let comment = Comment { id, video, author, text: record.text, created };
+        let comment = Comment {
+            id,
+            video,
+            author,
+            text: record.text,
+            created,
+        };
         Ok(Reply::Commented { comment })
     }
 }
@@ -106,7 +125,10 @@ impl DeleteComment {
     pub(crate) fn apply(self, at: &mut Transaction<'_, impl View>) -> Answer {
         let Self { video, comment } = self;
         let actor = at.actor()?;
-        let key = key::CommentOn { video, comment: Newest(comment) };
+        let key = key::CommentOn {
+            video,
+            comment: Newest(comment),
+        };
         // The key holds the video, so a comment under another video is not found.
         let record = at.db.read(&key)?.ok_or(Rejection::CommentNotFound)?;
         if actor != record.author {

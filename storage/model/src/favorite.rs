@@ -48,8 +48,13 @@ pub fn liked_by(
         Some(video) => view.read(&key::Favorite { video, user })?,
         None => None,
     };
-    let after = place.map(|sequence| key::FavoriteBy { user, sequence: Newest(sequence) });
-    let listed = view.list::<key::FavoriteBy>(user, after.as_ref()).take(limit);
+    let after = place.map(|sequence| key::FavoriteBy {
+        user,
+        sequence: Newest(sequence),
+    });
+    let listed = view
+        .list::<key::FavoriteBy>(user, after.as_ref())
+        .take(limit);
     let videos = listed.map(|entry| entry.map(|(_, video)| video));
     let videos = videos.collect::<Result<Vec<_>, _>>()?;
     video::named_items(view, viewer, &videos).map(Some)
@@ -67,7 +72,13 @@ impl Like {
 
         let sequence = at.next_sequence();
         at.db.put(&edge, &sequence);
-        at.db.put(&key::FavoriteBy { user, sequence: Newest(sequence) }, &video);
+        at.db.put(
+            &key::FavoriteBy {
+                user,
+                sequence: Newest(sequence),
+            },
+            &video,
+        );
         count(at, video, user, author, up)?;
         Ok(Reply::Done)
     }
@@ -84,7 +95,10 @@ impl Unlike {
         };
 
         at.db.delete(&edge);
-        at.db.delete(&key::FavoriteBy { user, sequence: Newest(sequence) });
+        at.db.delete(&key::FavoriteBy {
+            user,
+            sequence: Newest(sequence),
+        });
         count(at, video, user, author, down)?;
         Ok(Reply::Done)
     }

@@ -19,7 +19,9 @@ pub fn before(
     bound: Option<Timestamp>,
     limit: usize,
 ) -> Result<Vec<VideoItem>, Fault> {
-    let after = bound.map(|bound| key::Feed { published: Newest(bound) });
+    let after = bound.map(|bound| key::Feed {
+        published: Newest(bound),
+    });
     let listed = view.list((), after.as_ref()).take(limit);
     let videos = listed.map(|entry| entry.map(|(_, video)| video));
     let videos = videos.collect::<Result<Vec<_>, _>>()?;

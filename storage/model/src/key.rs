@@ -48,7 +48,12 @@ pub trait Key: Sized {
             }
             _ => None,
         };
-        parsed.ok_or_else(|| Fault(format!("these bytes are no {} key: {bytes:02x?}", Self::NAME)))
+        parsed.ok_or_else(|| {
+            Fault(format!(
+                "these bytes are no {} key: {bytes:02x?}",
+                Self::NAME
+            ))
+        })
     }
 
     /// The bytes that all keys of this kind with these first parts begin with; `()` for all keys
@@ -82,6 +87,8 @@ pub struct Row {
     pub purpose: &'static str,
     /// The key in words, if these bytes are one of this kind.
     pub describe: fn(&[u8]) -> Option<String>,
+    /// The value under such a key in words.
+    pub describe_value: fn(&[u8]) -> Option<String>,
 }
 
 /// The row of the kind that `key` belongs to.
@@ -134,6 +141,9 @@ macro_rules! keys {
                 value: stringify!($value),
                 purpose: $doc,
                 describe: |bytes| $name::decode(bytes).ok().map(|key| format!("{key:?}")),
+                describe_value: |bytes| {
+                    <$value as Record>::decode(bytes).ok().map(|value| format!("{value:?}"))
+                },
             }
         ),*];
     };

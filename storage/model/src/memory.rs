@@ -24,7 +24,9 @@ impl Memory {
 
     /// Everything, in key order.
     pub fn pairs(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.pairs.iter().map(|(key, value)| (key.as_slice(), value.as_slice()))
+        self.pairs
+            .iter()
+            .map(|(key, value)| (key.as_slice(), value.as_slice()))
     }
 }
 

@@ -63,7 +63,9 @@ pub fn between(
     };
     let (first, includes_own) = match part {
         Part::Latest => {
-            let skipped = head.messages.saturating_sub(u64::try_from(limit).unwrap_or(u64::MAX));
+            let skipped = head
+                .messages
+                .saturating_sub(u64::try_from(limit).unwrap_or(u64::MAX));
             (skipped + 1, true)
         }
         Part::After { time, includes_own } => (first_after(view, pair, head, time)?, includes_own),
@@ -89,8 +91,15 @@ pub(crate) fn last_of(
     let pairs: Vec<_> = peers.iter().map(|&peer| Pair::of(user, peer)).collect();
     let heads = view.read_many(pairs.iter().map(|pair| pair.head()))?;
     // No message has the number 0, so it stands for none.
-    let numbers = heads.iter().map(|head| head.map_or(0, |head| head.messages));
-    view.read_many(pairs.iter().zip(numbers).map(|(pair, number)| pair.message(number)))
+    let numbers = heads
+        .iter()
+        .map(|head| head.map_or(0, |head| head.messages));
+    view.read_many(
+        pairs
+            .iter()
+            .zip(numbers)
+            .map(|(pair, number)| pair.message(number)),
+    )
 }
 
 /// Two users, in the order of their keys.
@@ -102,21 +111,46 @@ struct Pair {
 
 impl Pair {
     fn of(one: UserId, other: UserId) -> Self {
-        Self { low: one.min(other), high: one.max(other) }
+        Self {
+            low: one.min(other),
+            high: one.max(other),
+        }
     }
 
     fn head(self) -> key::ConversationOf {
-        key::ConversationOf { low: self.low, high: self.high }
+        key::ConversationOf {
+            low: self.low,
+            high: self.high,
+        }
     }
 
     fn message(self, number: u64) -> key::MessageIn {
-        key::MessageIn { low: self.low, high: self.high, number }
+        key::MessageIn {
+            low: self.low,
+            high: self.high,
+            number,
+        }
     }
 
     fn face(self, message: record::Message) -> Message {
-        let record::Message { id, from, text, created } = message;
-        let to = if from == self.low { self.high } else { self.low };
-        Message { id, from, to, text, created }
+        let record::Message {
+            id,
+            from,
+            text,
+            created,
+        } = message;
+        let to = if from == self.low {
+            self.high
+        } else {
+            self.low
+        };
+        Message {
+            id,
+            from,
+            to,
+            text,
+            created,
+        }
     }
 }
 
@@ -132,7 +166,10 @@ fn first_after(
 ) -> Result<u64, Fault> {
     let is_after = |number: u64| -> Result<bool, Fault> {
         let message = view.read(&pair.message(number))?.ok_or_else(|| {
-            Fault(format!("message {number} of {} and {} is missing", pair.low, pair.high))
+            Fault(format!(
+                "message {number} of {} and {} is missing",
+                pair.low, pair.high
+            ))
         })?;
         Ok(message.created > time)
     };
@@ -184,14 +221,42 @@ impl SendMessage {
         let id = MessageId(at.next_id(|totals| &mut totals.messages, slot)?);
         for (user, peer) in [(from, to), (to, from)] {
             if let Some(head) = head {
-                at.db.delete(&key::Inbox { user, last: Newest(head.last) });
+                at.db.delete(&key::Inbox {
+                    user,
+                    last: Newest(head.last),
+                });
             }
-            at.db.put(&key::Inbox { user, last: Newest(id) }, &peer);
+            at.db.put(
+                &key::Inbox {
+                    user,
+                    last: Newest(id),
+                },
+                &peer,
+            );
         }
-        at.db.put(&pair.message(number), &record::Message { id, from, text, created });
-        let head = record::Conversation { messages: number, last: id, last_created: created };
+        at.db.put(
+            &pair.message(number),
+            &record::Message {
+                id,
+                from,
+                text,
+                created,
+            },
+        );
+        let head = record::Conversation {
+            messages: number,
+            last: id,
+            last_created: created,
+        };
         at.db.put(&pair.head(), &head);
-        at.emit(Event::MessagePosted { message: id, from, to });
-        Ok(Reply::Sent { message: id, created })
+        at.emit(Event::MessagePosted {
+            message: id,
+            from,
+            to,
+        });
+        Ok(Reply::Sent {
+            message: id,
+            created,
+        })
     }
 }

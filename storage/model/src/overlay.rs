@@ -20,7 +20,10 @@ pub struct Overlay<'a, V> {
 impl<'a, V: View> Overlay<'a, V> {
     /// Nothing pending yet.
     pub fn new(base: &'a V) -> Self {
-        Self { base, changes: Changes::new() }
+        Self {
+            base,
+            changes: Changes::new(),
+        }
     }
 
     /// Puts `changes` on top of those that are pending.
@@ -67,8 +70,11 @@ impl<V: View> View for Overlay<'_, V> {
         if self.changes.is_empty() {
             return self.base.get_many(keys);
         }
-        let unchanged: Vec<_> =
-            keys.iter().filter(|key| !self.changes.contains_key(*key)).cloned().collect();
+        let unchanged: Vec<_> = keys
+            .iter()
+            .filter(|key| !self.changes.contains_key(*key))
+            .cloned()
+            .collect();
         let mut stored = self.base.get_many(&unchanged)?.into_iter();
         let values = keys.iter().map(|key| match self.changes.get(key) {
             Some(pending) => Ok(pending.clone()),
@@ -92,7 +98,10 @@ impl Iterator for Merge<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            let pending = self.pending.peek().filter(|(key, _)| key.starts_with(&self.prefix));
+            let pending = self
+                .pending
+                .peek()
+                .filter(|(key, _)| key.starts_with(&self.prefix));
             let Some((key, value)) = pending else {
                 return self.base.next();
             };

@@ -14,7 +14,9 @@ pub trait Read: View {
     /// # Errors
     /// [`Fault`] when it could not be read or understood.
     fn read<K: Key>(&self, key: &K) -> Result<Option<K::Value>, Fault> {
-        self.get(&key.encode())?.map(|bytes| decode::<K>(&bytes)).transpose()
+        self.get(&key.encode())?
+            .map(|bytes| decode::<K>(&bytes))
+            .transpose()
     }
 
     /// Is there something under `key`?
@@ -90,7 +92,10 @@ impl Questions {
     pub(crate) fn ask<K: Key>(&mut self, keys: impl IntoIterator<Item = K>) -> Asked<K> {
         let before = self.keys.len();
         self.keys.extend(keys.into_iter().map(|key| key.encode()));
-        Asked { count: self.keys.len() - before, kind: std::marker::PhantomData }
+        Asked {
+            count: self.keys.len() - before,
+            kind: std::marker::PhantomData,
+        }
     }
 
     pub(crate) fn answers<V: View + ?Sized>(self, view: &V) -> Result<Answers, Fault> {
@@ -98,11 +103,15 @@ impl Questions {
         for keys in self.keys.chunks(READ_MANY_MAX) {
             let read = view.get_many(keys)?;
             if read.len() != keys.len() {
-                return Err(Fault("the view answered with another number of values".to_owned()));
+                return Err(Fault(
+                    "the view answered with another number of values".to_owned(),
+                ));
             }
             values.extend(read);
         }
-        Ok(Answers { values: values.into_iter() })
+        Ok(Answers {
+            values: values.into_iter(),
+        })
     }
 }
 

@@ -56,10 +56,16 @@ pub fn following(
         return Ok(None);
     }
     let place = match after {
-        Some(followee) => view.read(&key::Follows { follower: user, followee })?,
+        Some(followee) => view.read(&key::Follows {
+            follower: user,
+            followee,
+        })?,
         None => None,
     };
-    let after = place.map(|sequence| key::Following { user, sequence: Newest(sequence) });
+    let after = place.map(|sequence| key::Following {
+        user,
+        sequence: Newest(sequence),
+    });
     let listed = view.list(user, after.as_ref()).take(limit);
     let users = listed.map(|entry| entry.map(|(_, followee)| followee));
     let users = users.collect::<Result<Vec<_>, _>>()?;
@@ -82,10 +88,16 @@ pub fn followers(
         return Ok(None);
     }
     let place = match after {
-        Some(follower) => view.read(&key::Follows { follower, followee: user })?,
+        Some(follower) => view.read(&key::Follows {
+            follower,
+            followee: user,
+        })?,
         None => None,
     };
-    let after = place.map(|sequence| key::Follower { user, sequence: Newest(sequence) });
+    let after = place.map(|sequence| key::Follower {
+        user,
+        sequence: Newest(sequence),
+    });
     let listed = view.list(user, after.as_ref()).take(limit);
     let users = listed.map(|entry| entry.map(|(_, follower)| follower));
     let users = users.collect::<Result<Vec<_>, _>>()?;
@@ -128,17 +140,34 @@ pub fn friends(
     } else {
         vec![None; friends.len()]
     };
-    let items = profiles.into_iter().zip(last).map(|(profile, last)| match last {
-        Some(last) => FriendItem { profile, is_sent: last.from == viewer, message: last.text },
-        None => FriendItem { profile, message: String::new(), is_sent: false },
-    });
+    let items = profiles
+        .into_iter()
+        .zip(last)
+        .map(|(profile, last)| match last {
+            Some(last) => FriendItem {
+                profile,
+                is_sent: last.from == viewer,
+                message: last.text,
+            },
+            None => FriendItem {
+                profile,
+                message: String::new(),
+                is_sent: false,
+            },
+        });
     Ok(Some(items.collect()))
 }
 
 /// Do they follow each other?
 pub(crate) fn are_friends(view: &impl View, one: UserId, other: UserId) -> Result<bool, Fault> {
-    let there = key::Follows { follower: one, followee: other };
-    let back = key::Follows { follower: other, followee: one };
+    let there = key::Follows {
+        follower: one,
+        followee: other,
+    };
+    let back = key::Follows {
+        follower: other,
+        followee: one,
+    };
     Ok(view.read_many([there, back])?.iter().all(Option::is_some))
 }
 
@@ -147,21 +176,31 @@ fn friends_in_inbox(view: &impl View, user: UserId, limit: usize) -> Result<Vec<
     let mut friends = Vec::new();
     let mut inbox = view.list::<key::Inbox>(user, None);
     while friends.len() < limit {
-        let some = inbox.by_ref().take(INBOX_STEP).map(|entry| entry.map(|(_, peer)| peer));
+        let some = inbox
+            .by_ref()
+            .take(INBOX_STEP)
+            .map(|entry| entry.map(|(_, peer)| peer));
         let peers = some.collect::<Result<Vec<_>, _>>()?;
         if peers.is_empty() {
             break;
         }
         let edges = peers.iter().flat_map(|&peer| {
             [
-                key::Follows { follower: user, followee: peer },
-                key::Follows { follower: peer, followee: user },
+                key::Follows {
+                    follower: user,
+                    followee: peer,
+                },
+                key::Follows {
+                    follower: peer,
+                    followee: user,
+                },
             ]
         });
         let edges = view.read_many(edges)?;
         let both = peers.iter().zip(edges.chunks(2));
         friends.extend(
-            both.filter(|(_, edges)| edges.iter().all(Option::is_some)).map(|(&peer, _)| peer),
+            both.filter(|(_, edges)| edges.iter().all(Option::is_some))
+                .map(|(&peer, _)| peer),
         );
     }
     friends.truncate(limit);
@@ -182,16 +221,43 @@ impl Follow {
         if at.db.has(&edge)? {
             return Ok(Reply::Done);
         }
-        let is_followed = at.db.has(&key::Follows { follower: followee, followee: follower })?;
+        let is_followed = at.db.has(&key::Follows {
+            follower: followee,
+            followee: follower,
+        })?;
 
         let sequence = at.next_sequence();
         let newest = Newest(sequence);
         at.db.put(&edge, &sequence);
-        at.db.put(&key::Following { user: follower, sequence: newest }, &followee);
-        at.db.put(&key::Follower { user: followee, sequence: newest }, &follower);
+        at.db.put(
+            &key::Following {
+                user: follower,
+                sequence: newest,
+            },
+            &followee,
+        );
+        at.db.put(
+            &key::Follower {
+                user: followee,
+                sequence: newest,
+            },
+            &follower,
+        );
         if is_followed {
-            at.db.put(&key::Friend { user: follower, sequence: newest }, &followee);
-            at.db.put(&key::Friend { user: followee, sequence: newest }, &follower);
+            at.db.put(
+                &key::Friend {
+                    user: follower,
+                    sequence: newest,
+                },
+                &followee,
+            );
+            at.db.put(
+                &key::Friend {
+                    user: followee,
+                    sequence: newest,
+                },
+                &follower,
+            );
         }
         at.count_user(follower, |counts| up(&mut counts.follow_count))?;
         at.count_user(followee, |counts| up(&mut counts.follower_count))?;
@@ -213,15 +279,30 @@ impl Unfollow {
         let Some(sequence) = at.db.read(&edge)? else {
             return Ok(Reply::Done);
         };
-        let back = at.db.read(&key::Follows { follower: followee, followee: follower })?;
+        let back = at.db.read(&key::Follows {
+            follower: followee,
+            followee: follower,
+        })?;
 
         at.db.delete(&edge);
-        at.db.delete(&key::Following { user: follower, sequence: Newest(sequence) });
-        at.db.delete(&key::Follower { user: followee, sequence: Newest(sequence) });
+        at.db.delete(&key::Following {
+            user: follower,
+            sequence: Newest(sequence),
+        });
+        at.db.delete(&key::Follower {
+            user: followee,
+            sequence: Newest(sequence),
+        });
         if let Some(back) = back {
             let friends_since = Newest(sequence.max(back));
-            at.db.delete(&key::Friend { user: follower, sequence: friends_since });
-            at.db.delete(&key::Friend { user: followee, sequence: friends_since });
+            at.db.delete(&key::Friend {
+                user: follower,
+                sequence: friends_since,
+            });
+            at.db.delete(&key::Friend {
+                user: followee,
+                sequence: friends_since,
+            });
         }
         at.count_user(follower, |counts| down(&mut counts.follow_count))?;
         at.count_user(followee, |counts| down(&mut counts.follower_count))?;

@@ -55,7 +55,10 @@ mod tests {
         // The published test vectors of FNV-1a (64 bits) before folding: "" and "foobar".
         assert_eq!(of_name(""), fold(0xcbf2_9ce4_8422_2325));
         assert_eq!(of_name("foobar"), fold(0x8594_4171_f739_67e8));
-        assert_eq!([of_name("alice"), of_name("bob"), of_name("李雷")], [0, 0, 0]);
+        assert_eq!(
+            [of_name("alice"), of_name("bob"), of_name("李雷")],
+            [0, 0, 0]
+        );
         assert_eq!(of_pair(UserId(1024), UserId(2048)), 0);
     }
 
@@ -63,7 +66,9 @@ mod tests {
     fn slots_spread() {
         let mut seen = std::collections::BTreeMap::new();
         for number in 0..65_536 {
-            *seen.entry(of_name(&format!("user{number}"))).or_insert(0_u32) += 1;
+            *seen
+                .entry(of_name(&format!("user{number}")))
+                .or_insert(0_u32) += 1;
         }
         // 64 are expected in each of 1,024; six standard deviations are 48.
         assert_eq!(seen.len(), 1024);

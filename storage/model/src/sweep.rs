@@ -67,7 +67,10 @@ fn sweep_requests(at: &mut Transaction<'_, impl View>, limit: usize) -> Result<u
         .db
         .list_from::<key::Request>((), from)
         .map(|entry| entry.map(|(key, _)| key))
-        .take_while(|key| key.as_ref().map_or(true, |key| is_forgotten(key.issued, at.now)))
+        .take_while(|key| {
+            key.as_ref()
+                .map_or(true, |key| is_forgotten(key.issued, at.now))
+        })
         .take(limit)
         .collect::<Result<Vec<_>, _>>()?;
     for key in &due {
@@ -85,7 +88,11 @@ fn sweep_tokens(at: &mut Transaction<'_, impl View>, limit: usize) -> Result<usi
     let due = at
         .db
         .list_from::<key::Expiry>((), from)
-        .take_while(|entry| entry.as_ref().map_or(true, |(key, _)| key.expires <= at.now))
+        .take_while(|entry| {
+            entry
+                .as_ref()
+                .map_or(true, |(key, _)| key.expires <= at.now)
+        })
         .take(limit)
         .collect::<Result<Vec<_>, _>>()?;
     for (key, kind) in &due {
@@ -105,15 +112,19 @@ fn sweep_tokens(at: &mut Transaction<'_, impl View>, limit: usize) -> Result<usi
 
 fn end_session(at: &mut Transaction<'_, impl View>, key: &key::Expiry) -> Result<(), Fault> {
     let key::Expiry { expires, token } = *key;
-    let session: Token = at
-        .db
-        .read(&key::Session { token })?
-        .ok_or_else(|| Fault(format!("a session that expires at {} is missing", expires.0)))?;
+    let session: Token = at.db.read(&key::Session { token })?.ok_or_else(|| {
+        Fault(format!(
+            "a session that expires at {} is missing",
+            expires.0
+        ))
+    })?;
     let account_key = key::AccountOf { user: session.user };
-    let mut account = at
-        .db
-        .read(&account_key)?
-        .ok_or_else(|| Fault(format!("user {} has a session but no account", session.user)))?;
+    let mut account = at.db.read(&account_key)?.ok_or_else(|| {
+        Fault(format!(
+            "user {} has a session but no account",
+            session.user
+        ))
+    })?;
     token::remove(at, token, &session);
     account.tokens = account.tokens.saturating_sub(1);
     at.db.put(&account_key, &account);

@@ -30,15 +30,19 @@ pub fn user(view: &impl View, token: TokenHash) -> Result<Option<UserId>, Fault>
     let totals = questions.ask([key::Watermarks {}]);
     let mut answers = questions.answers(view)?;
     let session = answers.take(session)?.pop().flatten();
-    let clock = answers.take(totals)?.pop().flatten().unwrap_or_default().clock;
-    Ok(session.filter(|session| session.expires > clock).map(|session| session.user))
+    let clock = answers
+        .take(totals)?
+        .pop()
+        .flatten()
+        .unwrap_or_default()
+        .clock;
+    Ok(session
+        .filter(|session| session.expires > clock)
+        .map(|session| session.user))
 }
 
 /// Refuses a token that exists: its secret was not random.
-pub(crate) fn check_unused(
-    at: &Transaction<'_, impl View>,
-    token: TokenHash,
-) -> Result<(), Error> {
+pub(crate) fn check_unused(at: &Transaction<'_, impl View>, token: TokenHash) -> Result<(), Error> {
     if at.db.has(&key::Session { token })? || at.db.has(&key::Joining { token })? {
         return Err(Rejection::InvalidToken.into());
     }
@@ -55,16 +59,35 @@ pub(crate) fn grant(
 ) -> Result<u32, Fault> {
     let mut count = count;
     if count >= SESSIONS_PER_USER_MAX {
-        let first = at.db.list::<key::SessionOf>(user, None).next().transpose()?;
+        let first = at
+            .db
+            .list::<key::SessionOf>(user, None)
+            .next()
+            .transpose()?;
         if let Some((session, ())) = first {
-            remove(at, session.token, &Token { user, expires: session.expires });
+            remove(
+                at,
+                session.token,
+                &Token {
+                    user,
+                    expires: session.expires,
+                },
+            );
             count -= 1;
         }
     }
     let expires = Timestamp(at.now.0.saturating_add(u64::from(lifetime_days) * DAY_MS));
     at.db.put(&key::Session { token }, &Token { user, expires });
-    at.db.put(&key::SessionOf { user, expires, token }, &());
-    at.db.put(&key::Expiry { expires, token }, &Expiring::Session);
+    at.db.put(
+        &key::SessionOf {
+            user,
+            expires,
+            token,
+        },
+        &(),
+    );
+    at.db
+        .put(&key::Expiry { expires, token }, &Expiring::Session);
     Ok(count + 1)
 }
 
@@ -72,6 +95,10 @@ pub(crate) fn grant(
 pub(crate) fn remove(at: &mut Transaction<'_, impl View>, token: TokenHash, session: &Token) {
     let Token { user, expires } = *session;
     at.db.delete(&key::Session { token });
-    at.db.delete(&key::SessionOf { user, expires, token });
+    at.db.delete(&key::SessionOf {
+        user,
+        expires,
+        token,
+    });
     at.db.delete(&key::Expiry { expires, token });
 }

@@ -35,7 +35,14 @@ impl<'a, V: View> Transaction<'a, V> {
         actor: Option<TokenHash>,
     ) -> Self {
         let now = stamp.max(totals.clock);
-        Self { db: Overlay::new(view), totals, stamp, now, events: Vec::new(), actor }
+        Self {
+            db: Overlay::new(view),
+            totals,
+            stamp,
+            now,
+            events: Vec::new(),
+            actor,
+        }
     }
 
     /// The token that came with the command, if it is valid.
@@ -115,7 +122,9 @@ impl<'a, V: View> Transaction<'a, V> {
 
 /// One more in a set.
 pub(crate) fn up(count: &mut u64) -> Result<(), Fault> {
-    *count = count.checked_add(1).ok_or_else(|| Fault("a counter is full".to_owned()))?;
+    *count = count
+        .checked_add(1)
+        .ok_or_else(|| Fault("a counter is full".to_owned()))?;
     Ok(())
 }
 
@@ -124,8 +133,8 @@ pub(crate) fn up(count: &mut u64) -> Result<(), Fault> {
 /// # Errors
 /// [`Fault`] when the counter was zero: it disagreed with its set.
 pub(crate) fn down(count: &mut u64) -> Result<(), Fault> {
-    *count = count
-        .checked_sub(1)
-        .ok_or_else(|| Fault("a counter is below the size of its set: see `yin verify`".to_owned()))?;
+    *count = count.checked_sub(1).ok_or_else(|| {
+        Fault("a counter is below the size of its set: see `yin verify`".to_owned())
+    })?;
     Ok(())
 }

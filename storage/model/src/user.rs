@@ -98,7 +98,11 @@ pub fn profiles(
     let records = questions.ask(users.iter().map(|&user| key::UserById { user }));
     let counts = questions.ask(users.iter().map(|&user| key::UserCount { user }));
     let follows = viewer.map(|follower| {
-        questions.ask(users.iter().map(|&followee| key::Follows { follower, followee }))
+        questions.ask(
+            users
+                .iter()
+                .map(|&followee| key::Follows { follower, followee }),
+        )
     });
     let mut answers = questions.answers(view)?;
     let records = answers.take(records)?;
@@ -143,13 +147,19 @@ pub(crate) fn named_profiles(
 /// # Errors
 /// [`Fault`] when this machine could not read its state.
 pub fn account(view: &impl View, name: &str) -> Result<Option<Account>, Fault> {
-    let Some(id) = view.read(&key::UserByName { folded: fold_name(name) })? else {
+    let Some(id) = view.read(&key::UserByName {
+        folded: fold_name(name),
+    })?
+    else {
         return Ok(None);
     };
     let account = view
         .read(&key::AccountOf { user: id })?
         .ok_or_else(|| Fault(format!("user {id} has a name but no account")))?;
-    Ok(Some(Account { id, password_hash: account.password_hash }))
+    Ok(Some(Account {
+        id,
+        password_hash: account.password_hash,
+    }))
 }
 
 /// Is there such a user?
@@ -172,8 +182,17 @@ impl Register {
         let tokens = token::grant(at, user, self.token, 0, lifetime_days)?;
         at.db.put(&by_name, &user);
         let registered = at.stamp;
-        at.db.put(&key::UserById { user }, &record::User { name: self.name, registered });
-        let account = record::Account { password_hash: self.password_hash, tokens };
+        at.db.put(
+            &key::UserById { user },
+            &record::User {
+                name: self.name,
+                registered,
+            },
+        );
+        let account = record::Account {
+            password_hash: self.password_hash,
+            tokens,
+        };
         at.db.put(&key::AccountOf { user }, &account);
         at.emit(Event::UserChanged { user });
         Ok(Reply::Registered { user })
@@ -193,7 +212,13 @@ impl Login {
 
         let tokens = token::grant(at, user, self.token, account.tokens, lifetime_days)?;
         let password_hash = self.rehashed.unwrap_or(account.password_hash);
-        at.db.put(&key, &record::Account { password_hash, tokens });
+        at.db.put(
+            &key,
+            &record::Account {
+                password_hash,
+                tokens,
+            },
+        );
         Ok(Reply::LoggedIn { user })
     }
 }

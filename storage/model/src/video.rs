@@ -80,7 +80,10 @@ pub fn published_by(
     if !user::exists(view, author)? {
         return Ok(None);
     }
-    let after = after.map(|video| key::PublishedBy { author, video: Newest(video) });
+    let after = after.map(|video| key::PublishedBy {
+        author,
+        video: Newest(video),
+    });
     let listed = view.list(author, after.as_ref()).take(limit);
     let videos = listed.map(|entry| entry.map(|(key, ())| key.video.0));
     let videos = videos.collect::<Result<Vec<_>, _>>()?;
@@ -112,8 +115,8 @@ pub(crate) fn named_items(
     let mut questions = Questions::default();
     let records = questions.ask(ids.iter().map(|&video| key::VideoById { video }));
     let counts = questions.ask(ids.iter().map(|&video| key::VideoCount { video }));
-    let likes = viewer
-        .map(|user| questions.ask(ids.iter().map(|&video| key::Favorite { video, user })));
+    let likes =
+        viewer.map(|user| questions.ask(ids.iter().map(|&video| key::Favorite { video, user })));
     let mut answers = questions.answers(view)?;
     let named = ids.iter().zip(answers.take(records)?).map(|(id, record)| {
         record.ok_or_else(|| Fault(format!("video {id} is named but not stored")))
@@ -164,12 +167,43 @@ impl Publish {
         let published = Timestamp(at.stamp.0.max(at.totals.newest.0.saturating_add(1)));
         at.totals.newest = published;
         let video = VideoId(at.next_id(|totals| &mut totals.videos, slot::of_id(author.0))?);
-        at.db.put(&key::UsedBlob { key: self.video.key.clone() }, &video);
-        at.db.put(&key::UsedBlob { key: self.cover.key.clone() }, &video);
-        at.db.put(&key::PublishedBy { author, video: Newest(video) }, &());
-        at.db.put(&key::Feed { published: Newest(published) }, &video);
-        let Self { title, video: bytes, cover } = self;
-        let record = record::Video { author, title, video: bytes, cover, published };
+        at.db.put(
+            &key::UsedBlob {
+                key: self.video.key.clone(),
+            },
+            &video,
+        );
+        at.db.put(
+            &key::UsedBlob {
+                key: self.cover.key.clone(),
+            },
+            &video,
+        );
+        at.db.put(
+            &key::PublishedBy {
+                author,
+                video: Newest(video),
+            },
+            &(),
+        );
+        at.db.put(
+            &key::Feed {
+                published: Newest(published),
+            },
+            &video,
+        );
+        let Self {
+            title,
+            video: bytes,
+            cover,
+        } = self;
+        let record = record::Video {
+            author,
+            title,
+            video: bytes,
+            cover,
+            published,
+        };
         at.db.put(&key::VideoById { video }, &record);
         at.emit(Event::VideoPublished { video, author });
         at.count_user(author, |counts| up(&mut counts.work_count))?;
