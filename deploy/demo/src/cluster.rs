@@ -289,13 +289,21 @@ impl Cluster {
     /// Lets a new node in: a token from the first one, good for this one join.
     async fn join(&self, node: usize) -> anyhow::Result<()> {
         let mut command = self.command()?;
-        command.args(["token", "--uses", "1", "--ttl-hours", "1", "--data"]);
+        command.args([
+            "token",
+            "--uses",
+            "1",
+            "--ttl-hours",
+            "1",
+            "--output",
+            "json",
+            "--data",
+        ]);
         command.arg(self.layout.data_of(Part::Node(0)));
         let printed = run("yin token", command).await?;
-        let token = printed
-            .lines()
-            .map(str::trim)
-            .rfind(|line| !line.is_empty());
+        let made: serde_json::Value = serde_json::from_str(&printed)
+            .with_context(|| format!("`yin token` printed: {printed}"))?;
+        let token = made["token"].as_str();
         let token = token.context("`yin token` printed no token")?;
         self.start_node(node, Some(token))?;
         self.wait_ready(node).await
