@@ -6,6 +6,56 @@ use model::error::Fault;
 use model::overlay::Changes;
 use model::view::View;
 
+mod build;
+mod durable;
+mod install;
+mod key;
+pub mod memory;
+mod options;
+mod receive;
+pub mod rocks;
+mod send;
+mod shelf;
+mod stream;
+mod versions;
+mod view;
+
+pub use options::Options;
+pub use rocks::RocksState;
+
+/// Why a state does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// What it holds is older than what was durable: the log may no longer reach back so far.
+    #[error(
+        "the state in {dir} is behind what was durable (commit {found} of {durable}); this node has to come back as a new learner"
+    )]
+    Behind {
+        dir: String,
+        found: u64,
+        durable: u64,
+    },
+    /// Its files are damaged.
+    #[error("the state is damaged: {what}; this node has to come back as a new learner")]
+    Damaged { what: String },
+    /// The directory is another node's.
+    #[error(
+        "the state in {dir} belongs to {found}, not to {expected}: point this node at its own data directory"
+    )]
+    Foreign {
+        dir: String,
+        found: String,
+        expected: String,
+    },
+    /// There should be a state and there is none.
+    #[error(
+        "the state in {dir} is missing: the directory was wiped; remove what is left of it and join again as a new node"
+    )]
+    Missing { dir: String },
+    #[error(transparent)]
+    Fault(#[from] Fault),
+}
+
 /// A view that can be sent between threads.
 pub type SharedView = Arc<dyn View + Send + Sync>;
 

@@ -1,0 +1,261 @@
+//! The state's twin in memory, for tests and simulation.
+//!
+//! It has the two tiers of a disk: what is committed, and what is durable. [`MemoryState::kill`]
+//! gives what a killed process finds when it starts again, [`MemoryState::power_cut`] what is left
+//! at least after a power cut. Its snapshots are streams of its own: twins and engines do not mix.
+use std::sync::{Arc, Mutex, MutexGuard};
+
+use bytes::Bytes;
+use model::error::Fault;
+use model::overlay::Changes;
+use model::view::Pair;
+use sha2::{Digest as _, Sha256};
+
+use super::rocks::lock;
+use super::versions::{VersionView, Versions};
+use super::{Reading, SnapshotInfo, SnapshotSink, StateStore, key};
+
+const CHUNK_BYTES_MAX: usize = 1 << 20;
+const HASH_BYTES: usize = 32;
+
+/// A state in memory. Clones share it.
+#[derive(Clone, Default)]
+pub struct MemoryState {
+    inner: Arc<Mutex<Inner>>,
+}
+
+#[derive(Default)]
+struct Inner {
+    versions: Arc<Mutex<Versions>>,
+    marker: Bytes,
+    durable_marker: Bytes,
+    /// The newest last; those that wait for their installation are marked.
+    snapshots: Vec<Snapshot>,
+    end: Option<String>,
+}
+
+#[derive(Clone)]
+struct Snapshot {
+    info: SnapshotInfo,
+    stream: Bytes,
+    waits: bool,
+}
+
+impl MemoryState {
+    /// An empty state.
+    #[must_use]
+    pub fn new() -> MemoryState {
+        MemoryState::default()
+    }
+
+    /// Lets every later call fail like a broken disk. Views that exist go on.
+    pub fn fail(&self, why: &str) {
+        self.lock().end = Some(why.to_owned());
+    }
+
+    /// The state as a killed process finds it when it starts again; this one fails from now on.
+    #[must_use]
+    pub fn kill(&self) -> MemoryState {
+        self.reborn(false)
+    }
+
+    /// The state after a power cut that left no more than was durable; this one fails from now on.
+    #[must_use]
+    pub fn power_cut(&self) -> MemoryState {
+        self.reborn(true)
+    }
+
+    fn reborn(&self, is_power_cut: bool) -> MemoryState {
+        let mut inner = self.lock();
+        inner.end = Some("the process was killed".to_owned());
+        let (marker, pairs) = {
+            let versions = lock(&inner.versions);
+            if is_power_cut {
+                let pairs = versions.pairs(versions.durable);
+                (inner.durable_marker.clone(), pairs)
+            } else {
+                (inner.marker.clone(), versions.pairs(versions.now))
+            }
+        };
+        let mut versions = Versions::default();
+        versions.replace(pairs);
+        versions.durable = versions.now;
+        let reborn = Inner {
+            versions: Arc::new(Mutex::new(versions)),
+            durable_marker: marker.clone(),
+            marker,
+            snapshots: inner.snapshots.clone(),
+            end: None,
+        };
+        MemoryState {
+            inner: Arc::new(Mutex::new(reborn)),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        lock(&self.inner)
+    }
+
+    fn alive(&self) -> Result<MutexGuard<'_, Inner>, Fault> {
+        let inner = self.lock();
+        match &inner.end {
+            Some(why) => Err(Fault(why.clone())),
+            None => Ok(inner),
+        }
+    }
+}
+
+impl StateStore for MemoryState {
+    fn read(&self) -> Result<Reading, Fault> {
+        let inner = self.alive()?;
+        Ok(Reading {
+            view: Arc::new(VersionView::now(&inner.versions)),
+            marker: inner.marker.clone(),
+        })
+    }
+
+    fn commit(&self, changes: Changes, marker: Bytes) -> Result<(), Fault> {
+        key::check(&changes)?;
+        let mut inner = self.alive()?;
+        lock(&inner.versions).commit(changes);
+        inner.marker = marker;
+        Ok(())
+    }
+
+    fn make_durable(&self) -> Result<Bytes, Fault> {
+        let mut inner = self.alive()?;
+        inner.make_durable();
+        Ok(inner.marker.clone())
+    }
+
+    fn build_snapshot(&self) -> Result<SnapshotInfo, Fault> {
+        let mut inner = self.alive()?;
+        inner.make_durable();
+        let pairs = {
+            let versions = lock(&inner.versions);
+            versions.pairs(versions.now)
+        };
+        let stream = encode(&inner.marker, &pairs)?;
+        let snapshot = decode(&stream)?.0;
+        Ok(inner.keep(snapshot))
+    }
+
+    fn current_snapshot(&self) -> Result<Option<SnapshotInfo>, Fault> {
+        let inner = self.alive()?;
+        Ok(inner.snapshots.last().map(|newest| newest.info.clone()))
+    }
+
+    fn snapshot_chunks(
+        &self,
+        id: &str,
+    ) -> Result<Box<dyn Iterator<Item = Result<Bytes, Fault>> + Send>, Fault> {
+        let mut stream = self.alive()?.find(id)?.stream;
+        Ok(Box::new(std::iter::from_fn(move || {
+            let bytes = stream.len().min(CHUNK_BYTES_MAX);
+            (bytes > 0).then(|| Ok(stream.split_to(bytes)))
+        })))
+    }
+
+    fn receive_snapshot(&self) -> Result<Box<dyn SnapshotSink>, Fault> {
+        drop(self.alive()?);
+        Ok(Box::new(Sink {
+            state: self.clone(),
+            stream: Vec::new(),
+        }))
+    }
+
+    fn install_snapshot(&self, id: &str) -> Result<(), Fault> {
+        let mut inner = self.alive()?;
+        let mut snapshot = inner.find(id)?;
+        let (_, pairs) = decode(&snapshot.stream)?;
+        lock(&inner.versions).replace(pairs);
+        inner.marker = snapshot.info.marker.clone();
+        inner.make_durable();
+        inner.snapshots.retain(|other| other.info.id != id);
+        snapshot.waits = false;
+        inner.keep(snapshot);
+        Ok(())
+    }
+}
+
+impl Inner {
+    fn make_durable(&mut self) {
+        let mut versions = lock(&self.versions);
+        versions.durable = versions.now;
+        drop(versions);
+        self.durable_marker = self.marker.clone();
+    }
+
+    fn find(&self, id: &str) -> Result<Snapshot, Fault> {
+        let mut newest_first = self.snapshots.iter().rev();
+        newest_first
+            .find(|snapshot| snapshot.info.id == id)
+            .cloned()
+            .ok_or_else(|| Fault(format!("there is no snapshot {id}")))
+    }
+
+    /// Keeps a snapshot as the newest; besides it, the newest that waits.
+    fn keep(&mut self, snapshot: Snapshot) -> SnapshotInfo {
+        let info = snapshot.info.clone();
+        self.snapshots.push(snapshot);
+        let newest = self.snapshots.len() - 1;
+        let waiting = self.snapshots.iter().rposition(|kept| kept.waits);
+        let mut at = 0..;
+        self.snapshots.retain(|_| {
+            let at = at.next();
+            at == Some(newest) || at == waiting
+        });
+        info
+    }
+}
+
+/// A snapshot on its way in.
+struct Sink {
+    state: MemoryState,
+    stream: Vec<u8>,
+}
+
+impl SnapshotSink for Sink {
+    fn write(&mut self, chunk: &[u8]) -> Result<(), Fault> {
+        self.stream.extend_from_slice(chunk);
+        Ok(())
+    }
+
+    fn finish(self: Box<Self>) -> Result<SnapshotInfo, Fault> {
+        let (mut snapshot, _) = decode(&self.stream)?;
+        snapshot.waits = true;
+        let mut inner = self.state.alive()?;
+        Ok(inner.keep(snapshot))
+    }
+}
+
+/// The stream: SHA-256 of the rest, then marker and pairs.
+fn encode(marker: &[u8], pairs: &[Pair]) -> Result<Bytes, Fault> {
+    let body = postcard::to_stdvec(&(marker, pairs))
+        .map_err(|error| Fault(format!("the snapshot cannot be written: {error}")))?;
+    let mut stream = Sha256::digest(&body).to_vec();
+    stream.extend_from_slice(&body);
+    Ok(stream.into())
+}
+
+fn decode(stream: &[u8]) -> Result<(Snapshot, Vec<Pair>), Fault> {
+    let damaged = || Fault("the snapshot is damaged".to_owned());
+    let (hash, body) = stream
+        .split_first_chunk::<HASH_BYTES>()
+        .ok_or_else(damaged)?;
+    if Sha256::digest(body)[..] != hash[..] {
+        return Err(damaged());
+    }
+    let (marker, pairs): (Vec<u8>, Vec<Pair>) =
+        postcard::from_bytes(body).map_err(|_| damaged())?;
+    let snapshot = Snapshot {
+        info: SnapshotInfo {
+            id: key::hex(&hash[..16]),
+            marker: marker.into(),
+            bytes: stream.len() as u64,
+        },
+        stream: Bytes::copy_from_slice(stream),
+        waits: false,
+    };
+    Ok((snapshot, pairs))
+}

@@ -1,0 +1,377 @@
+//! The state on disk: one RocksDB, one atomic commit, snapshots as files that are ingested.
+//!
+//! ```text
+//! <dir>/db          RocksDB: column family "state"; in "default" the owner and the format
+//! <dir>/durable     what the state must at least hold when it is opened
+//! <dir>/snapshots   one directory each, and temporary ones
+//! ```
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+
+use bytes::Bytes;
+use model::error::Fault;
+use model::overlay::Changes;
+use rocksdb::checkpoint::Checkpoint;
+use rocksdb::{ColumnFamilyDescriptor, DB, ErrorKind, WriteBatch, WriteOptions, properties};
+
+use super::durable::{self, DurableNote, Record};
+use super::shelf::Shelf;
+use super::view::{self, RocksView, STATE};
+use super::{
+    OpenError, Options, Reading, SnapshotInfo, SnapshotSink, StateStore, build, install, key,
+    options, receive, send,
+};
+use crate::owner::Owner;
+
+const DATABASE: &str = "db";
+const SNAPSHOTS: &str = "snapshots";
+const OWNER: &[u8] = b"owner";
+const FORMAT: &[u8] = b"format";
+const FORMAT_NUMBER: u32 = 1;
+
+/// One node's state in RocksDB. Clones share it.
+///
+/// Views keep the database open: it is closed when the last clone and the last view are gone.
+#[derive(Clone)]
+pub struct RocksState {
+    inner: Arc<Inner>,
+}
+
+pub(super) struct Inner {
+    pub(super) db: Arc<DB>,
+    pub(super) owner: Owner,
+    pub(super) options: Options,
+    pub(super) shelf: Shelf,
+    /// One snapshot is built at a time.
+    building: Mutex<()>,
+    /// Taken before `committed` when both are.
+    pub(super) durable: Mutex<DurableNote>,
+    /// What was committed last. Commits and installs are one after the other.
+    pub(super) committed: Mutex<Record>,
+    /// The view since the last commit, shared by all who read before the next one.
+    reading: Mutex<Option<(Reading, Arc<RocksView>)>>,
+    compaction: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl RocksState {
+    /// Makes an empty state. What an interrupted earlier call left behind is replaced.
+    ///
+    /// # Errors
+    /// When there is a state in `dir`, or the disk fails.
+    pub fn create(dir: &Path, owner: &Owner, options: Options) -> Result<RocksState, OpenError> {
+        if DurableNote::is_in(dir) {
+            return Err(Fault(format!("there is a state in {}", dir.display())).into());
+        }
+        let database = dir.join(DATABASE);
+        if database.exists() {
+            fs::remove_dir_all(&database)
+                .map_err(|error| fault("a half-made state stays", &error))?;
+        }
+        fs::create_dir_all(&database).map_err(|error| fault("no directory for it", &error))?;
+        let db = open_database(&database, &options, true)?;
+        let record = Record {
+            lineage: owner.incarnation,
+            commits: 0,
+            marker: Bytes::new(),
+        };
+        let encoded = postcard::to_stdvec(owner).map_err(|error| fault("the owner", &error))?;
+        let mut batch = WriteBatch::default();
+        batch.put(OWNER, encoded);
+        batch.put(FORMAT, FORMAT_NUMBER.to_be_bytes());
+        batch.put_cf(&view::state_of(&db)?, key::RECORD, record.encode());
+        db.write(batch)
+            .and_then(|()| db.flush())
+            .and_then(|()| db.flush_wal(true))
+            .map_err(|error| fault("the state cannot be begun", &error))?;
+        let note = DurableNote::create(dir, record.bound())
+            .and_then(|note| match dir.parent().filter(|parent| parent.is_dir()) {
+                Some(parent) => durable::sync_dir(parent).map(|()| note),
+                None => Ok(note),
+            })
+            .map_err(|error| fault("the state cannot be begun", &error))?;
+        Ok(RocksState::with(dir, owner, options, db, note, record)?)
+    }
+
+    /// Opens a state and checks that it holds what was durable.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what to do.
+    pub fn open(dir: &Path, owner: &Owner, options: Options) -> Result<RocksState, OpenError> {
+        let shown = || dir.display().to_string();
+        let database = dir.join(DATABASE);
+        if !database.join("CURRENT").exists() {
+            return Err(OpenError::Missing { dir: shown() });
+        }
+        let note = DurableNote::open(dir)
+            .ok()
+            .flatten()
+            .ok_or_else(|| OpenError::Damaged {
+                what: "the note of what was durable is gone or does not verify".to_owned(),
+            })?;
+        let db = open_database(&database, &options, false)?;
+        check_owner(&db, dir, owner)?;
+        let record = RocksView::take(&db)?.record()?;
+        if let Some(durable) = note.missing(&record) {
+            return Err(OpenError::Behind {
+                dir: shown(),
+                found: record.commits,
+                durable,
+            });
+        }
+        Ok(RocksState::with(dir, owner, options, db, note, record)?)
+    }
+
+    fn with(
+        dir: &Path,
+        owner: &Owner,
+        options: Options,
+        db: Arc<DB>,
+        note: DurableNote,
+        record: Record,
+    ) -> Result<RocksState, Fault> {
+        let shelf = Shelf::open(dir.join(SNAPSHOTS))?;
+        Ok(RocksState {
+            inner: Arc::new(Inner {
+                db,
+                owner: owner.clone(),
+                options,
+                shelf,
+                building: Mutex::new(()),
+                durable: Mutex::new(note),
+                committed: Mutex::new(record),
+                reading: Mutex::new(None),
+                compaction: Mutex::new(None),
+            }),
+        })
+    }
+
+    /// Makes a copy of the whole state in `path`, which must not exist; on the same file system it
+    /// costs hard links only. For backups.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub fn checkpoint(&self, path: &Path) -> Result<(), Fault> {
+        Checkpoint::new(&*self.inner.db)
+            .and_then(|checkpoint| checkpoint.create_checkpoint(path))
+            .map_err(|error| fault("no checkpoint can be made", &error))
+    }
+
+    /// Tells the metrics how RocksDB is doing.
+    pub fn report(&self) {
+        let db = &self.inner.db;
+        let Ok(state) = view::state_of(db) else {
+            return;
+        };
+        let gauges = [
+            ("yin_state_write_stopped", properties::IS_WRITE_STOPPED),
+            (
+                "yin_state_write_delay_rate",
+                properties::ACTUAL_DELAYED_WRITE_RATE,
+            ),
+            (
+                "yin_state_write_buffer_bytes",
+                properties::CUR_SIZE_ALL_MEM_TABLES,
+            ),
+            ("yin_state_block_cache_bytes", properties::BLOCK_CACHE_USAGE),
+            ("yin_state_live_bytes", properties::ESTIMATE_LIVE_DATA_SIZE),
+            ("yin_state_file_bytes", properties::TOTAL_SST_FILES_SIZE),
+            (
+                "yin_state_compaction_bytes",
+                properties::ESTIMATE_PENDING_COMPACTION_BYTES,
+            ),
+            ("yin_state_snapshots", properties::NUM_SNAPSHOTS),
+        ];
+        for (name, property) in gauges {
+            if let Ok(Some(value)) = db.property_int_value_cf(&state, property) {
+                metrics::gauge!(name).set(value as f64);
+            }
+        }
+    }
+}
+
+impl StateStore for RocksState {
+    fn read(&self) -> Result<Reading, Fault> {
+        Ok(self.inner.shared_view()?.0)
+    }
+
+    fn commit(&self, changes: Changes, marker: Bytes) -> Result<(), Fault> {
+        key::check(&changes)?;
+        let inner = &*self.inner;
+        let mut committed = lock(&inner.committed);
+        let record = Record {
+            lineage: committed.lineage,
+            commits: committed.commits + 1,
+            marker,
+        };
+        let state = view::state_of(&inner.db)?;
+        let mut batch = WriteBatch::default();
+        for (key, value) in &changes {
+            match value {
+                Some(value) => batch.put_cf(&state, key, value),
+                None => batch.delete_cf(&state, key),
+            }
+        }
+        batch.put_cf(&state, key::RECORD, record.encode());
+        inner
+            .db
+            .write_opt(batch, &WriteOptions::default())
+            .map_err(|error| fault("the commit failed", &error))?;
+        *committed = record;
+        inner.forget_view();
+        Ok(())
+    }
+
+    fn make_durable(&self) -> Result<Bytes, Fault> {
+        self.inner.make_durable()
+    }
+
+    fn build_snapshot(&self) -> Result<SnapshotInfo, Fault> {
+        let inner = &*self.inner;
+        let _one = lock(&inner.building);
+        let view = inner.shared_view()?.1;
+        inner.make_durable()?;
+        build::build(inner, &view)
+    }
+
+    fn current_snapshot(&self) -> Result<Option<SnapshotInfo>, Fault> {
+        Ok(self.inner.shelf.current())
+    }
+
+    fn snapshot_chunks(
+        &self,
+        id: &str,
+    ) -> Result<Box<dyn Iterator<Item = Result<Bytes, Fault>> + Send>, Fault> {
+        let chunks = send::Chunks::of(self.inner.shelf.find(id)?)?;
+        Ok(Box::new(chunks))
+    }
+
+    fn receive_snapshot(&self) -> Result<Box<dyn SnapshotSink>, Fault> {
+        let sink = receive::Sink::new(self.inner.shelf.clone())?;
+        Ok(Box::new(sink))
+    }
+
+    fn install_snapshot(&self, id: &str) -> Result<(), Fault> {
+        install::install(&self.inner, id)
+    }
+}
+
+impl Inner {
+    /// The view since the last commit; the first to ask takes it.
+    fn shared_view(&self) -> Result<(Reading, Arc<RocksView>), Fault> {
+        let mut reading = lock(&self.reading);
+        if let Some(reading) = &*reading {
+            return Ok(reading.clone());
+        }
+        let view = Arc::new(RocksView::take(&self.db)?);
+        let taken = Reading {
+            marker: view.record()?.marker,
+            view: Arc::clone(&view) as _,
+        };
+        *reading = Some((taken.clone(), Arc::clone(&view)));
+        Ok((taken, view))
+    }
+
+    /// Lets the next reader take a new view. Called after each change, so that no older view that
+    /// was being taken meanwhile stays.
+    pub(super) fn forget_view(&self) {
+        let old = lock(&self.reading).take();
+        drop(old);
+    }
+
+    fn make_durable(&self) -> Result<Bytes, Fault> {
+        let mut durable = lock(&self.durable);
+        let record = lock(&self.committed).clone();
+        self.db
+            .flush_wal(true)
+            .map_err(|error| fault("the state cannot be synced", &error))?;
+        durable
+            .raise(record.bound())
+            .map_err(|error| fault("what is durable cannot be noted", &error))?;
+        Ok(record.marker)
+    }
+
+    /// Drops in the background what an installed snapshot covers.
+    pub(super) fn compact_later(&self) {
+        let db = Arc::clone(&self.db);
+        let compaction = std::thread::Builder::new()
+            .name("state-compact".to_owned())
+            .spawn(move || {
+                if let Ok(state) = view::state_of(&db) {
+                    let mut options = rocksdb::CompactOptions::default();
+                    options.set_exclusive_manual_compaction(false);
+                    let all = None::<&[u8]>;
+                    db.compact_range_cf_opt(&state, all, all, &options);
+                }
+            });
+        match compaction {
+            // An earlier one ends by itself; the database waits for it as it closes.
+            Ok(thread) => *lock(&self.compaction) = Some(thread),
+            Err(error) => tracing::warn!(%error, "old data is compacted later"),
+        }
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        if let Some(thread) = lock(&self.compaction).take() {
+            self.db.cancel_all_background_work(false);
+            if thread.join().is_err() {
+                tracing::error!("the compaction after a snapshot panicked");
+            }
+        }
+    }
+}
+
+fn open_database(path: &Path, options: &Options, is_new: bool) -> Result<Arc<DB>, OpenError> {
+    let mut of_database = options::of_database(options);
+    of_database.create_if_missing(is_new);
+    of_database.create_missing_column_families(is_new);
+    let families = [
+        ColumnFamilyDescriptor::new("default", rocksdb::Options::default()),
+        ColumnFamilyDescriptor::new(STATE, options::of_state(options)?),
+    ];
+    match DB::open_cf_descriptors(&of_database, path, families) {
+        Ok(db) => Ok(Arc::new(db)),
+        Err(error) if error.kind() == ErrorKind::Corruption => Err(OpenError::Damaged {
+            what: error.to_string(),
+        }),
+        Err(error) => Err(fault("the state cannot be opened", &error).into()),
+    }
+}
+
+fn check_owner(db: &DB, dir: &Path, owner: &Owner) -> Result<(), OpenError> {
+    let read = |key| {
+        db.get(key)
+            .map_err(|error| fault("the owner cannot be read", &error))
+    };
+    let format = read(FORMAT)?;
+    if format.as_deref() != Some(&FORMAT_NUMBER.to_be_bytes()) {
+        return Err(OpenError::Damaged {
+            what: format!("its format is {format:?}, this program knows {FORMAT_NUMBER}"),
+        });
+    }
+    let found: Option<Owner> = read(OWNER)?.and_then(|bytes| postcard::from_bytes(&bytes).ok());
+    match found {
+        Some(found) if found == *owner => Ok(()),
+        Some(found) => Err(OpenError::Foreign {
+            dir: dir.display().to_string(),
+            found: found.to_string(),
+            expected: owner.to_string(),
+        }),
+        None => Err(OpenError::Damaged {
+            what: "it does not say whose it is".to_owned(),
+        }),
+    }
+}
+
+/// A fault of this machine.
+pub(super) fn fault(what: &str, error: &dyn std::fmt::Display) -> Fault {
+    Fault(format!("{what}: {error}"))
+}
+
+/// Nothing is left half done under these locks, so a panic elsewhere does not spoil them.
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
