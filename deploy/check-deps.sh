@@ -26,4 +26,5 @@ install_tool cargo-deny "$deny_version"
 install_tool cargo-machete "$machete_version"
 
 cargo deny --locked --offline --all-features check bans licenses sources
-cargo machete
+# With metadata, since some crates are imported under another name than their package has.
+cargo machete --with-metadata
