@@ -1,0 +1,169 @@
+//! Gets a write done: here or, in one hop, at the leader; again with the same request id when its
+//! fate is not known.
+//!
+//! Asking again is safe because the state machine remembers request ids. What the caller is told
+//! is honest: "not done" only if no attempt can have reached the log.
+use std::time::Duration;
+
+use model::command::Reply;
+use tokio::sync::watch;
+use tokio::time::Instant;
+use transport::network::{Error as NetworkError, PeerId};
+
+use crate::codec;
+use crate::core::{Core, Leadership};
+use crate::message::{Write, WriteOutcome, service};
+use crate::position::Position;
+use crate::proposer;
+use crate::replica::{Error, Proposal, Written};
+
+/// The first pause between two attempts; it doubles up to the heartbeat interval.
+const PAUSE_MIN: Duration = Duration::from_millis(5);
+
+/// # Errors
+/// As [`crate::replica::Replica::write`].
+pub(crate) async fn write(
+    core: &Core,
+    proposal: Proposal,
+    within: Duration,
+) -> Result<Written, Error> {
+    let deadline = Instant::now() + within;
+    let mut effort = Effort {
+        core,
+        write: Write {
+            request: proposal.request,
+            issued: proposal.issued,
+            actor: proposal.actor,
+            operation: proposal.operation,
+        },
+        deadline,
+        leadership: core.leadership.subscribe(),
+        pause: PAUSE_MIN,
+        doubt: None,
+    };
+    let (reply, index) = effort.get_it_done().await?;
+    if !core.bench.progress.reach(index, deadline).await {
+        return Err(Error::Unknown {
+            why: "it is committed, but this node has not applied it in time".to_owned(),
+        });
+    }
+    let epoch = core.seal()?.map_or(0, |seal| seal.epoch);
+    Ok(Written {
+        reply,
+        position: Position { epoch, index },
+    })
+}
+
+/// One write and all attempts at it.
+struct Effort<'a> {
+    core: &'a Core,
+    write: Write,
+    deadline: Instant,
+    leadership: watch::Receiver<Leadership>,
+    pause: Duration,
+    /// Why an earlier attempt may have been done after all.
+    doubt: Option<String>,
+}
+
+impl Effort<'_> {
+    async fn get_it_done(&mut self) -> Result<(Reply, u64), Error> {
+        loop {
+            let mut why = "no leader is known";
+            let leader = self.leadership.borrow_and_update().leader;
+            if let Some(leader) = leader {
+                match self.attempt(leader).await {
+                    WriteOutcome::Done { reply, index } => return Ok((reply, index)),
+                    WriteOutcome::NotLeader { .. } => why = "no leader took it",
+                    WriteOutcome::Unknown { why } => {
+                        self.doubt.get_or_insert(why);
+                    }
+                    WriteOutcome::Refused {
+                        why,
+                        retry_after_ms,
+                    } if self.doubt.is_none() => {
+                        return Err(Error::Unavailable {
+                            why,
+                            retry_after: Duration::from_millis(retry_after_ms),
+                        });
+                    }
+                    WriteOutcome::Refused { .. } => why = "the leader refused it",
+                }
+            } else if let Some(why) = self.core.stopped() {
+                return Err(self.give_up(Error::Stopped { why }));
+            }
+            if !self.wait().await {
+                return Err(self.give_up(self.core.unavailable(why)));
+            }
+        }
+    }
+
+    async fn attempt(&mut self, leader: u64) -> WriteOutcome {
+        let within = self.deadline.saturating_duration_since(Instant::now());
+        let mut leadership = self.leadership.clone();
+        let attempt = async {
+            if leader == self.core.me() {
+                proposer::propose(self.core, self.write.clone(), within).await
+            } else {
+                ask(self.core, leader, &self.write, within).await
+            }
+        };
+        tokio::select! {
+            biased;
+            outcome = attempt => outcome,
+            () = deposed(&mut leadership, leader) => WriteOutcome::Unknown {
+                why: "the leader changed while it was under way".to_owned(),
+            },
+        }
+    }
+
+    /// Waits for another leader, or a moment; false when the time is up.
+    async fn wait(&mut self) -> bool {
+        if Instant::now() >= self.deadline {
+            return false;
+        }
+        let until = self.deadline.min(Instant::now() + self.pause);
+        self.pause = (self.pause * 2).min(self.core.heartbeat());
+        let _ = tokio::time::timeout_at(until, self.leadership.changed()).await;
+        Instant::now() < self.deadline
+    }
+
+    /// `certain`, unless an earlier attempt may have been done.
+    fn give_up(&self, certain: Error) -> Error {
+        match &self.doubt {
+            Some(why) => Error::Unknown { why: why.clone() },
+            None => certain,
+        }
+    }
+}
+
+/// Waits until another node than `leader` is known to lead. That nobody is known to lead is no
+/// reason to give up on an answer that may be on its way.
+async fn deposed(leadership: &mut watch::Receiver<Leadership>, leader: u64) {
+    let is_other = |now: &Leadership| now.leader.is_some_and(|now| now != leader);
+    if leadership.wait_for(is_other).await.is_err() {
+        // The replica is gone; the attempt itself will say so.
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn ask(core: &Core, leader: u64, write: &Write, within: Duration) -> WriteOutcome {
+    let body = codec::encode(write);
+    let answer = core
+        .network
+        .request(PeerId(leader), service::WRITE, body, within)
+        .await;
+    match answer {
+        Ok(answer) => codec::decode("a write's outcome", &answer).unwrap_or_else(|error| {
+            WriteOutcome::Unknown {
+                why: error.to_string(),
+            }
+        }),
+        // It never arrived, or was turned away before it was looked at.
+        Err(NetworkError::Unreachable { .. } | NetworkError::Refused { .. }) => {
+            WriteOutcome::NotLeader { leader: None }
+        }
+        Err(error @ NetworkError::NoAnswer { .. }) => WriteOutcome::Unknown {
+            why: error.to_string(),
+        },
+    }
+}

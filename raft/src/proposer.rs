@@ -1,0 +1,224 @@
+//! Turns the writes that wait at the leader into entries.
+//!
+//! Whatever waits when the log is ready for another entry goes into one: under load an entry
+//! carries many commands, and a lone write waits for nobody. A few entries are under way at once,
+//! so that the next batch need not wait for the last one's sync.
+use std::ops::ControlFlow;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::time::Duration;
+
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
+use model::command::{Command, Reply};
+use openraft::errors::{ClientWriteError, ForwardToLeader, RaftError};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::codec::BatchBuilder;
+use crate::core::Core;
+use crate::message::{Write, WriteOutcome};
+use crate::replica::Error;
+use crate::types::{Batch, Types};
+
+/// A write that waits to be proposed.
+pub(crate) struct Waiting {
+    write: Write,
+    claim: Arc<Claim>,
+    answer: oneshot::Sender<WriteOutcome>,
+}
+
+/// Who of the two got to a waiting write first: the proposer, or the caller whose time was up.
+/// Only so can the caller say that certainly nothing was done.
+#[derive(Debug, Default)]
+struct Claim(AtomicU8);
+
+const FREE: u8 = 0;
+const PROPOSED: u8 = 1;
+const GIVEN_UP: u8 = 2;
+
+impl Claim {
+    fn take(&self, by: u8) -> bool {
+        self.0
+            .compare_exchange(FREE, by, Ordering::AcqRel, Ordering::Acquire)
+            .is_ok()
+    }
+}
+
+/// Proposes `write` here, if this node leads, and waits at most `within` for what becomes of it.
+pub(crate) async fn propose(core: &Core, write: Write, within: Duration) -> WriteOutcome {
+    if let ControlFlow::Break(no) = check(core) {
+        return no;
+    }
+    let claim = Arc::new(Claim::default());
+    let (answer, outcome) = oneshot::channel();
+    let waiting = Waiting {
+        write,
+        claim: Arc::clone(&claim),
+        answer,
+    };
+    match core.proposals.try_send(waiting) {
+        Ok(()) => {}
+        Err(mpsc::error::TrySendError::Full(_)) => {
+            metrics::counter!("yin_raft_writes_refused_total", "why" => "queue").increment(1);
+            return refused(core, "too many writes wait at the leader");
+        }
+        Err(mpsc::error::TrySendError::Closed(_)) => {
+            return refused(core, "this replica is stopping");
+        }
+    }
+    match tokio::time::timeout(within, outcome).await {
+        Ok(Ok(outcome)) => outcome,
+        Ok(Err(_)) if claim.take(GIVEN_UP) => refused(core, "this replica is stopping"),
+        Err(_) if claim.take(GIVEN_UP) => refused(core, "the leader did not get to it in time"),
+        Ok(Err(_)) => WriteOutcome::Unknown {
+            why: "the replica stopped while it waited for a quorum".to_owned(),
+        },
+        Err(_) => WriteOutcome::Unknown {
+            why: "a quorum did not take it in time".to_owned(),
+        },
+    }
+}
+
+/// Is there a reason not to propose anything?
+fn check(core: &Core) -> ControlFlow<WriteOutcome> {
+    let leader = core.leader().leader;
+    if leader != Some(core.me()) {
+        return ControlFlow::Break(WriteOutcome::NotLeader { leader });
+    }
+    if core.is_disk_low() {
+        return ControlFlow::Break(refused(core, "the disk is nearly full on the leader"));
+    }
+    if core.is_quorum_low.load(Ordering::Relaxed) {
+        let why = "the disk is nearly full on a majority of the voters";
+        return ControlFlow::Break(refused(core, why));
+    }
+    ControlFlow::Continue(())
+}
+
+fn refused(core: &Core, why: &str) -> WriteOutcome {
+    let retry_after = core.heartbeat() * 2;
+    WriteOutcome::Refused {
+        why: why.to_owned(),
+        retry_after_ms: u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
+/// Runs until the replica stops.
+pub(crate) async fn run(core: Arc<Core>, mut queue: mpsc::Receiver<Waiting>) {
+    let mut stopping = core.stopping.subscribe();
+    let mut in_flight = FuturesUnordered::new();
+    loop {
+        let has_place = in_flight.len() < core.options.limits.entries_in_flight_max;
+        tokio::select! {
+            biased;
+            _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
+            Some(()) = in_flight.next(), if !in_flight.is_empty() => {}
+            first = queue.recv(), if has_place => {
+                let Some(first) = first else { return };
+                if let Some(entry) = gather(&core, first, &mut queue) {
+                    in_flight.push(entry.propose(&core));
+                }
+            }
+        }
+    }
+}
+
+/// The commands of one entry and who waits for them.
+struct NextEntry {
+    batch: Batch,
+    answers: Vec<oneshot::Sender<WriteOutcome>>,
+}
+
+/// Puts what waits into one entry, up to its limits.
+fn gather(core: &Core, first: Waiting, queue: &mut mpsc::Receiver<Waiting>) -> Option<NextEntry> {
+    let limits = &core.options.limits;
+    let mut builder = BatchBuilder::new();
+    let mut answers = Vec::new();
+    let mut next = Some(first);
+    // One stamp for all: their order is the log's.
+    let stamp = core.clock.now();
+    while let Some(waiting) = next {
+        if waiting.claim.take(PROPOSED) {
+            let Write {
+                request,
+                issued,
+                actor,
+                operation,
+            } = waiting.write;
+            builder.push(&Command {
+                request,
+                issued,
+                stamp,
+                actor,
+                operation,
+            });
+            answers.push(waiting.answer);
+        }
+        let has_room =
+            answers.len() < limits.entry_commands_max && builder.len() < limits.entry_bytes_max;
+        next = if has_room {
+            queue.try_recv().ok()
+        } else {
+            None
+        };
+    }
+    if answers.is_empty() {
+        return None;
+    }
+    metrics::histogram!("yin_raft_entry_commands").record(as_f64(answers.len()));
+    Some(NextEntry {
+        batch: builder.finish(),
+        answers,
+    })
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "a count of at most a few thousand, for a graph"
+)]
+fn as_f64(count: usize) -> f64 {
+    count as f64
+}
+
+impl NextEntry {
+    async fn propose(self, core: &Core) {
+        let raft = match core.raft() {
+            Ok(raft) => raft,
+            Err(Error::Stopped { why }) => return self.tell_all(&refused(core, &why)),
+            Err(_) => return self.tell_all(&WriteOutcome::NotLeader { leader: None }),
+        };
+        match raft.client_write(self.batch.clone()).await {
+            Ok(written) => self.tell_each(written.log_id.index(), written.data.0),
+            Err(error) => self.tell_all(&not_written(error)),
+        }
+    }
+
+    fn tell_each(self, index: u64, replies: Vec<Reply>) {
+        for (answer, reply) in self.answers.into_iter().zip(replies) {
+            // Whoever gave up waiting will ask again.
+            let _ = answer.send(WriteOutcome::Done { reply, index });
+        }
+    }
+
+    fn tell_all(self, outcome: &WriteOutcome) {
+        for answer in self.answers {
+            let _ = answer.send(outcome.clone());
+        }
+    }
+}
+
+fn not_written(error: RaftError<Types, ClientWriteError<Types>>) -> WriteOutcome {
+    match error {
+        // Refused before it was put in the log.
+        RaftError::APIError(ClientWriteError::ForwardToLeader(ForwardToLeader {
+            leader_id,
+            ..
+        })) => WriteOutcome::NotLeader { leader: leader_id },
+        RaftError::APIError(error) => WriteOutcome::Unknown {
+            why: error.to_string(),
+        },
+        RaftError::Fatal(fatal) => WriteOutcome::Unknown {
+            why: fatal.to_string(),
+        },
+    }
+}

@@ -1,0 +1,218 @@
+//! What this node answers to its peers.
+//!
+//! A peer's identity is its certificate's: a vote or an append in another's name is refused.
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use openraft::raft::{TransferLeaderError, TransferLeaderRequest};
+use tokio::sync::{Semaphore, mpsc};
+use transport::network::{Error, Handler, Handlers, PeerId, Receiver, Refusal, Service};
+
+use crate::barrier;
+use crate::codec;
+use crate::core::Core;
+use crate::membership;
+use crate::message::{
+    Admin, Appended, AskVote, GiveVote, Peek, SnapshotHead, SnapshotTaken, Transfer, Transferred,
+    Write, decode_append, service,
+};
+use crate::proposer;
+use crate::snapshot::{self, snapshot_of};
+use crate::types::{LogId, Raft, Vote};
+
+/// All services of this crate.
+pub(crate) fn handlers(core: &Arc<Core>) -> Handlers {
+    let ask = |service: Service| -> (Service, Arc<dyn Handler>) {
+        let answering = Answering {
+            core: Arc::downgrade(core),
+            service,
+        };
+        (service, Arc::new(answering))
+    };
+    let receiving = Receiving {
+        core: Arc::downgrade(core),
+        places: Semaphore::new(1),
+    };
+    Handlers {
+        requests: [
+            service::VOTE,
+            service::PRE_VOTE,
+            service::HEARTBEAT,
+            service::APPEND,
+            service::WRITE,
+            service::READ_INDEX,
+            service::ADMIN,
+            service::TRANSFER,
+            service::PEEK,
+        ]
+        .map(ask)
+        .into(),
+        transfers: vec![(service::SNAPSHOT, Arc::new(receiving))],
+    }
+}
+
+/// Answers one service. It does not keep the replica alive: the network outlives it.
+struct Answering {
+    core: Weak<Core>,
+    service: Service,
+}
+
+#[async_trait]
+impl Handler for Answering {
+    async fn handle(&self, from: PeerId, body: Bytes, left: Duration) -> Result<Bytes, Refusal> {
+        let core = there(&self.core)?;
+        match self.service {
+            service::VOTE | service::PRE_VOTE => self.vote(&core, from, &body).await,
+            service::HEARTBEAT | service::APPEND => self.append(&core, from, &body).await,
+            service::WRITE => {
+                let write: Write = codec::decode(self.service.name, &body)?;
+                let outcome = proposer::propose(&core, write, left).await;
+                Ok(codec::encode(&outcome))
+            }
+            service::READ_INDEX => {
+                let raft = running(&core)?;
+                match barrier::here(&raft).await {
+                    Some(index) => Ok(codec::encode(&index)),
+                    None => Err(Refusal("this replica is stopping".to_owned())),
+                }
+            }
+            service::ADMIN => {
+                let admin: Admin = codec::decode(self.service.name, &body)?;
+                let outcome = membership::here(&core, admin, left).await;
+                Ok(codec::encode(&outcome))
+            }
+            service::TRANSFER => self.transfer(&core, from, &body).await,
+            service::PEEK => Ok(codec::encode(&Peek {
+                now: core.clock.now(),
+                is_disk_low: core.is_disk_low(),
+            })),
+            other => Err(Refusal(format!("no such service: {}", other.name))),
+        }
+    }
+}
+
+impl Answering {
+    async fn vote(&self, core: &Core, from: PeerId, body: &[u8]) -> Result<Bytes, Refusal> {
+        let ask: AskVote = codec::decode(self.service.name, body)?;
+        in_own_name(from, ask.vote.node())?;
+        let raft = running(core)?;
+        let given = if self.service == service::PRE_VOTE {
+            raft.pre_vote(ask.into()).await
+        } else {
+            raft.vote(ask.into()).await
+        };
+        let given = given.map_err(|fatal| Refusal(fatal.to_string()))?;
+        Ok(codec::encode(&GiveVote::from(given)))
+    }
+
+    async fn append(&self, core: &Core, from: PeerId, body: &Bytes) -> Result<Bytes, Refusal> {
+        let append = decode_append(body)?;
+        in_own_name(from, append.leader)?;
+        if !append.request.entries.is_empty() && core.is_disk_low() {
+            // Not acknowledged, so not counted on; heartbeats still are answered.
+            return Err(Refusal("the disk is nearly full".to_owned()));
+        }
+        let raft = running(core)?;
+        let appended = raft
+            .append_entries(append.request)
+            .await
+            .map_err(|fatal| Refusal(fatal.to_string()))?;
+        Ok(codec::encode(&Appended::from(appended)))
+    }
+
+    async fn transfer(&self, core: &Core, from: PeerId, body: &[u8]) -> Result<Bytes, Refusal> {
+        let transfer: Transfer = codec::decode(self.service.name, body)?;
+        in_own_name(from, transfer.from.node())?;
+        let request = TransferLeaderRequest::new(
+            Vote::from(transfer.from),
+            transfer.to,
+            transfer.last.map(LogId::from),
+        );
+        let transferred = running(core)?
+            .handle_transfer_leader(request)
+            .await
+            .map_err(|fatal| Refusal(fatal.to_string()))?;
+        Ok(codec::encode(&match transferred {
+            Ok(()) => Transferred::Done,
+            Err(TransferLeaderError::VoteChanged { expected, actual }) => {
+                Transferred::VoteChanged {
+                    expected: expected.into(),
+                    actual: actual.into(),
+                }
+            }
+            Err(TransferLeaderError::LogNotFlushed { expected, actual }) => {
+                Transferred::NotFlushed {
+                    expected: expected.map(Into::into),
+                    actual: actual.map(Into::into),
+                }
+            }
+        }))
+    }
+}
+
+fn there(core: &Weak<Core>) -> Result<Arc<Core>, Refusal> {
+    core.upgrade()
+        .ok_or_else(|| Refusal("this replica has stopped".to_owned()))
+}
+
+fn running(core: &Core) -> Result<Raft, Refusal> {
+    core.raft().map_err(|error| Refusal(error.to_string()))
+}
+
+fn in_own_name(from: PeerId, name: u64) -> Result<(), Refusal> {
+    if from.0 == name {
+        return Ok(());
+    }
+    tracing::warn!(peer = from.0, name, "a peer speaks in another's name");
+    Err(Refusal(format!(
+        "node {from} speaks in the name of node {name}"
+    )))
+}
+
+/// Takes in snapshots, one at a time.
+struct Receiving {
+    core: Weak<Core>,
+    places: Semaphore,
+}
+
+#[async_trait]
+impl Receiver for Receiving {
+    async fn receive(
+        &self,
+        from: PeerId,
+        head: Bytes,
+        chunks: mpsc::Receiver<Result<Bytes, Error>>,
+    ) -> Result<Bytes, Refusal> {
+        let announced: SnapshotHead<'_> = codec::decode(service::SNAPSHOT.name, &head)?;
+        in_own_name(from, announced.vote.node())?;
+        let core = there(&self.core)?;
+        if core.is_disk_low() {
+            return Err(Refusal("the disk is nearly full".to_owned()));
+        }
+        let _place = self
+            .places
+            .try_acquire()
+            .map_err(|_| Refusal("another snapshot is coming in".to_owned()))?;
+        let raft = running(&core)?;
+        let marker = head.slice_ref(announced.marker.0);
+        tracing::info!(
+            from = from.0,
+            bytes = announced.bytes,
+            "a snapshot comes in"
+        );
+        let state = &core.bench.state;
+        let info = snapshot::receive(state, marker, announced.bytes, chunks)
+            .await
+            .map_err(Refusal)?;
+        let snapshot = snapshot_of(state, info)?;
+        let taken = raft
+            .install_full_snapshot(announced.vote.into(), snapshot)
+            .await
+            .map_err(|fatal| Refusal(fatal.to_string()))?;
+        Ok(codec::encode(&SnapshotTaken {
+            vote: taken.vote.into(),
+        }))
+    }
+}

@@ -1,0 +1,5 @@
+//! What a replica promises, shown on clusters in one process. All of it is one test binary, which
+//! sees the inside of the crate: openraft's own test suite runs on the adapters, and the bytes of
+//! the codec are held here.
+mod agreement;
+mod support;
