@@ -60,8 +60,13 @@ const ARROWS: [(&str, &str, &[&str]); 13] = [
     ("checkers", "jepsen/checkers", &[]),
 ];
 
-/// What the tests of a package may know beside that: a whole node in one process needs a transport.
-const ARROWS_OF_TESTS: [(&str, &[&str]); 1] = [("api", &["transport"])];
+/// What the tests of a package may know beside that.
+const ARROWS_OF_TESTS: [(&str, &[&str]); 2] = [
+    // A whole node in one process needs a transport.
+    ("api", &["transport"]),
+    // The bucket's client and a server for it are both at hand only there.
+    ("s3", &["storage"]),
+];
 
 /// Libraries that only some rooms may know, so that they can be replaced there.
 const HOMES: [(&str, &[&str]); 13] = [

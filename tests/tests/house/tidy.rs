@@ -116,8 +116,9 @@ fn resolve(path: &str, link: &str) -> Option<String> {
 fn machine_words(path: &str, text: &str) -> Vec<String> {
     // In two parts each, or these lines would be found.
     let homes = [
-        concat!("/ro", "ot/"),
-        concat!("/wo", "rk/"),
+        concat!("/ro", "ot/."),
+        concat!("/wo", "rk/main"),
+        concat!("/wo", "rk/shared"),
         concat!("/ho", "me/"),
         concat!("/Us", "ers/"),
     ];
