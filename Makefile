@@ -26,8 +26,10 @@ node-kill: ## kill -9 of one node of the demo: make node-kill N=1
 node-start: ## starts a killed node again: make node-start N=1
 	@$(ENV); exec $(DEMO) start $(DEMO_FLAGS) $(N)
 
+# A test beside the binaries, so that libraries get the features that the tests need: with others
+# cargo would compile all that hangs on tokio a second time.
 build: deps rocksdb ## yin and demo, in the one profile that tests use too
-	@$(ENV); cargo build --workspace --locked --bins
+	@$(ENV); cargo build --workspace --locked --bins --test house
 
 test: deps rocksdb ## every test; closes with "N passed, N failed"
 	@deploy/test.sh
