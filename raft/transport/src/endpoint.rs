@@ -138,6 +138,11 @@ impl Endpoint {
         Ok(Arc::new(Endpoint { shared }))
     }
 
+    /// Connections that are open or being closed, both ways.
+    pub fn connections(&self) -> usize {
+        self.shared.dialler.endpoint.open_connections()
+    }
+
     /// Names who decides on joins from now on.
     pub fn set_gate(&self, gate: Arc<dyn Gate>) {
         *self.shared.gate_mut() = Some(gate);

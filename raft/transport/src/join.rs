@@ -3,6 +3,7 @@
 //! One connection, one stream: the version byte and the request, then the version byte, a code and
 //! the answer. The new node knows the cluster by the digest of its CA alone, and trusts nothing
 //! that does not lead there; the cluster knows the new node by the token's secret.
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ const JOIN_TIME: Duration = Duration::from_secs(10);
 const REQUEST_BYTES_MAX: usize = 64 << 10;
 /// A grant names every node of the cluster.
 const GRANT_BYTES_MAX: usize = 1 << 20;
+/// How long the handshake with one address may take.
+const DIAL_TIME: Duration = Duration::from_secs(3);
 /// Pause after all addresses were asked in vain.
 const PAUSE: Duration = Duration::from_millis(250);
 /// The name put into the handshake; nobody has it, and nobody looks.
@@ -162,34 +165,10 @@ async fn ask(
     request: &JoinRequest,
     message: &[u8],
 ) -> Result<JoinGrant, Failure> {
-    let passing = |error: String| Failure::Passing(error);
-    let mut resolved = tokio::net::lookup_host(address)
-        .await
-        .map_err(|error| passing(format!("the name cannot be resolved: {error}")))?;
-    let remote = resolved
-        .next()
-        .ok_or_else(|| passing("the name has no address".into()))?;
-    let pin = Arc::new(Pin::new(token.ca_digest));
-    let local = if remote.is_ipv6() {
-        "[::]:0"
-    } else {
-        "0.0.0.0:0"
-    };
-    let local = local.parse().expect("both are addresses");
-    let endpoint = quinn::Endpoint::client(local).map_err(|e| passing(e.to_string()))?;
-    let config = client_config(pin.clone()).map_err(passing)?;
-    let connecting = endpoint
-        .connect_with(config, remote, ANY_NODE)
-        .map_err(|error| passing(error.to_string()))?;
-    let connection = connecting.await.map_err(|error| match pin.complaint() {
-        Some(why) => Failure::Final(JoinError::WrongCluster {
-            address: address.to_owned(),
-            why,
-        }),
-        None => passing(error.to_string()),
-    })?;
-    let answer = exchange(&connection, message).await.map_err(passing)?;
+    let connection = dial(address, token).await?;
+    let answer = exchange(&connection, message).await;
     connection.close(codes::BYE, b"done");
+    let answer = answer.map_err(Failure::Passing)?;
     let bad = |why: String| {
         Failure::Final(JoinError::BadAnswer {
             address: address.to_owned(),
@@ -205,7 +184,8 @@ async fn ask(
             return Err(Failure::Final(JoinError::Refused(words)));
         }
         [VERSION, LATER, words @ ..] => {
-            return Err(passing(String::from_utf8_lossy(words).into_owned()));
+            let words = String::from_utf8_lossy(words).into_owned();
+            return Err(Failure::Passing(words));
         }
         _ => return Err(bad("it is of another release".into())),
     };
@@ -214,6 +194,37 @@ async fn ask(
         .ok_or_else(|| bad("its certificate names no cluster".into()))?;
     check(&grant, token, request, &named).map_err(bad)?;
     Ok(grant)
+}
+
+async fn dial(address: &str, token: &JoinToken) -> Result<Connection, Failure> {
+    let passing = |error: String| Failure::Passing(error);
+    let mut resolved = tokio::net::lookup_host(address)
+        .await
+        .map_err(|error| passing(format!("the name cannot be resolved: {error}")))?;
+    let remote = resolved
+        .next()
+        .ok_or_else(|| passing("the name has no address".into()))?;
+    let pin = Arc::new(Pin::new(token.ca_digest));
+    let local = if remote.is_ipv6() {
+        SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
+    } else {
+        SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0))
+    };
+    let endpoint = quinn::Endpoint::client(local).map_err(|error| passing(error.to_string()))?;
+    let config = client_config(pin.clone()).map_err(passing)?;
+    let connecting = endpoint
+        .connect_with(config, remote, ANY_NODE)
+        .map_err(|error| passing(error.to_string()))?;
+    let dialled = timeout(DIAL_TIME, connecting)
+        .await
+        .map_err(|_| passing("does not answer".into()))?;
+    dialled.map_err(|error| match pin.complaint() {
+        Some(why) => Failure::Final(JoinError::WrongCluster {
+            address: address.to_owned(),
+            why,
+        }),
+        None => passing(error.to_string()),
+    })
 }
 
 async fn exchange(connection: &Connection, message: &[u8]) -> Result<Vec<u8>, String> {

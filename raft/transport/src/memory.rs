@@ -49,10 +49,10 @@ struct Wire {
 
 struct Node {
     peer: PeerId,
-    /// `None` until the node serves; closed when it stops.
+    /// `None` until the node serves, and after it stopped.
     handlers: watch::Sender<Option<Handlers>>,
     inbox: mpsc::Sender<Message>,
-    /// Log requests of all peers are handled one after the other.
+    /// Log requests are handled one after the other.
     log: tokio::sync::Mutex<()>,
 }
 
@@ -70,7 +70,7 @@ impl Hub {
             inbox,
             log: tokio::sync::Mutex::new(()),
         });
-        self.wire().nodes.insert(peer, node.clone());
+        lock(&self.0).nodes.insert(peer, node.clone());
         Arc::new(MemoryNetwork {
             hub: self.clone(),
             node,
@@ -82,31 +82,32 @@ impl Hub {
 
     /// Unplugs a node, as a crash does: nobody reaches it, and what it sends goes nowhere.
     pub fn leave(&self, peer: PeerId) {
-        self.wire().nodes.remove(&peer);
+        lock(&self.0).nodes.remove(&peer);
     }
 
     /// Changes the direction from `from` to `to`.
     pub fn set_link(&self, from: PeerId, to: PeerId, link: Link) {
-        self.wire().links.insert((from, to), link);
+        lock(&self.0).links.insert((from, to), link);
     }
 
     /// Cuts both directions between two nodes, silently.
     pub fn cut(&self, one: PeerId, other: PeerId) {
-        let cut = Link {
-            fault: Fault::Silent,
-            delay: Duration::ZERO,
-        };
-        self.set_link(one, other, cut);
-        self.set_link(other, one, cut);
+        for (from, to) in [(one, other), (other, one)] {
+            let link = Link {
+                fault: Fault::Silent,
+                ..self.link(from, to)
+            };
+            self.set_link(from, to, link);
+        }
     }
 
     /// Makes every direction whole and fast again.
     pub fn heal(&self) {
-        self.wire().links.clear();
+        lock(&self.0).links.clear();
     }
 
     fn link(&self, from: PeerId, to: PeerId) -> Link {
-        self.wire()
+        lock(&self.0)
             .links
             .get(&(from, to))
             .copied()
@@ -114,18 +115,22 @@ impl Hub {
     }
 
     fn node(&self, peer: PeerId) -> Option<Arc<Node>> {
-        self.wire().nodes.get(&peer).cloned()
+        lock(&self.0).nodes.get(&peer).cloned()
     }
 
     fn is_plugged_in(&self, node: &Arc<Node>) -> bool {
-        let wire = self.wire();
-        let current = wire.nodes.get(&node.peer);
-        current.is_some_and(|current| Arc::ptr_eq(current, node))
+        self.node(node.peer)
+            .is_some_and(|current| Arc::ptr_eq(&current, node))
     }
 
-    fn wire(&self) -> MutexGuard<'_, Wire> {
-        // Every change is a whole one, so a poisoned lock is as good.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// Gets one thing across; false when it vanished or took until after `until`.
+    async fn cross(&self, from: &Arc<Node>, to: &Arc<Node>, until: Instant) -> bool {
+        let link = self.link(from.peer, to.peer);
+        if link.fault != Fault::None || !self.is_plugged_in(from) || !self.is_plugged_in(to) {
+            return false;
+        }
+        // Sleeping for no time at all would still cost a millisecond.
+        link.delay.is_zero() || timeout_at(until, sleep(link.delay)).await.is_ok()
     }
 }
 
@@ -139,74 +144,15 @@ pub struct MemoryNetwork {
 }
 
 impl MemoryNetwork {
-    /// Gets one thing across, or says what a sender would see. `until` is when it gives up.
-    async fn cross(&self, peer: PeerId, until: Instant) -> Result<Arc<Node>, Error> {
-        let unreachable = |why: &str| Error::Unreachable {
-            peer,
-            why: why.to_owned(),
-        };
-        if !self.hub.is_plugged_in(&self.node) || peer == self.node.peer {
-            return Err(unreachable("not connected"));
-        }
-        let link = self.hub.link(self.node.peer, peer);
-        if link.fault == Fault::Unreachable {
-            return Err(unreachable("cut"));
-        }
-        let node = self
-            .hub
-            .node(peer)
-            .ok_or_else(|| unreachable("no such node"))?;
-        if link.fault == Fault::Silent || timeout_at(until, sleep(link.delay)).await.is_err() {
-            return Err(vanished(peer, until).await);
-        }
-        Ok(node)
-    }
-
-    /// The way back of an answer.
-    async fn cross_back(&self, node: &Arc<Node>, until: Instant) -> Result<(), Error> {
-        let link = self.hub.link(node.peer, self.node.peer);
-        let both = self.hub.is_plugged_in(node) && self.hub.is_plugged_in(&self.node);
-        if !both || link.fault != Fault::None || timeout_at(until, sleep(link.delay)).await.is_err()
-        {
-            return Err(vanished(node.peer, until).await);
-        }
-        Ok(())
-    }
-}
-
-impl Node {
-    async fn handlers(&self) -> Option<Handlers> {
-        let mut handlers = self.handlers.subscribe();
-        let ready = handlers.wait_for(Option::is_some).await;
-        ready.ok()?.clone()
-    }
-
-    async fn handle(
-        self: Arc<Self>,
-        from: PeerId,
-        service: Service,
-        body: Bytes,
-        until: Instant,
-    ) -> Option<Result<Bytes, Refusal>> {
-        let handlers = timeout_at(until, self.handlers()).await.ok()??;
-        let found = handlers
-            .requests
-            .iter()
-            .find(|(known, _)| known.number == service.number);
-        let Some((_, handler)) = found else {
-            return Some(Err(Refusal(format!(
-                "service {} is not known here",
-                service.name
-            ))));
-        };
-        let turn = match service.lane {
-            Lane::Log => Some(self.log.lock().await),
-            Lane::Urgent | Lane::Forward | Lane::Bulk => None,
-        };
-        let left = until.saturating_duration_since(Instant::now());
-        let answer = timeout(left, handler.handle(from, body, left)).await.ok();
-        drop(turn);
-        answer
+    /// The peer, as far as this node can know whether it is there.
+    fn dial(&self, peer: PeerId) -> Result<Arc<Node>, Error> {
+        let fault = self.hub.link(self.node.peer, peer).fault;
+        let is_possible = peer != self.node.peer
+            && fault != Fault::Unreachable
+            && self.hub.is_plugged_in(&self.node);
+        let node = self.hub.node(peer).filter(|_| is_possible);
+        let why = "no connection".to_owned();
+        node.ok_or(Error::Unreachable { peer, why })
     }
 }
 
@@ -221,19 +167,11 @@ impl Network for MemoryNetwork {
     }
 
     fn set_address(&self, peer: PeerId, address: SocketAddr) {
-        let mut addresses = self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        addresses.insert(peer, address);
+        lock(&self.addresses).insert(peer, address);
     }
 
     fn address(&self, peer: PeerId) -> Option<SocketAddr> {
-        let addresses = self
-            .addresses
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        addresses.get(&peer).copied()
+        lock(&self.addresses).get(&peer).copied()
     }
 
     async fn request(
@@ -245,15 +183,18 @@ impl Network for MemoryNetwork {
     ) -> Result<Bytes, Error> {
         self.counters.count_request(service.lane);
         let until = Instant::now() + within;
-        let node = self.cross(peer, until).await?;
-        // As in the real network the handler goes on when the caller goes away.
-        let handling = node.clone().handle(self.node.peer, service, body, until);
-        let answer = match tokio::spawn(handling).await {
-            Ok(Some(answer)) => answer,
-            Ok(None) | Err(_) => return Err(vanished(peer, until).await),
-        };
-        self.cross_back(&node, until).await?;
-        answer.map_err(|Refusal(why)| Error::Refused { peer, why })
+        let node = self.dial(peer)?;
+        if self.hub.cross(&self.node, &node, until).await {
+            // As in the real network the handler goes on when the caller goes away.
+            let handling = handle(node.clone(), self.node.peer, service, body, until);
+            if let Ok(Some(answer)) = tokio::spawn(handling).await
+                && self.hub.cross(&node, &self.node, until).await
+            {
+                return answer.map_err(|Refusal(why)| Error::Refused { peer, why });
+            }
+        }
+        sleep_until(until).await;
+        Err(lost(peer))
     }
 
     async fn transfer(
@@ -265,82 +206,77 @@ impl Network for MemoryNetwork {
         stalled: Duration,
     ) -> Result<Bytes, Error> {
         self.counters.count_transfer();
-        let node = self.cross(peer, Instant::now() + stalled).await?;
+        let node = self.dial(peer)?;
         let (parts, relayed) = mpsc::channel(CHUNKS_WAITING);
-        let mut answer = tokio::spawn(receive(
-            node.clone(),
-            self.node.peer,
-            service,
-            head,
-            relayed,
-        ));
+        let receiving = receive(node.clone(), self.node.peer, service, head, relayed);
+        let mut receiving = tokio::spawn(receiving);
         let send = async {
             loop {
-                let next = timeout(stalled, chunks.recv()).await;
-                let part = next.map_err(|_| lost(peer, "no chunk to send for too long"))?;
-                let is_last = part.is_none();
-                self.cross(peer, Instant::now() + stalled).await?;
-                match timeout(stalled, parts.send(part)).await {
-                    Ok(Ok(())) if !is_last => {}
-                    // The receiver that wants no more is about to answer.
-                    Ok(_) => return Ok(()),
-                    Err(_elapsed) => return Err(lost(peer, "the time was up")),
+                let part = timeout(stalled, chunks.recv()).await.ok()?;
+                let (is_last, until) = (part.is_none(), Instant::now() + stalled);
+                if !self.hub.cross(&self.node, &node, until).await {
+                    sleep_until(until).await;
+                    return None;
+                }
+                // A receiver that wants no more is about to answer.
+                let sent = timeout_at(until, parts.send(part)).await.ok()?;
+                if is_last || sent.is_err() {
+                    return Some(());
                 }
             }
         };
-        let early = tokio::select! {
-            answer = &mut answer => Some(answer),
-            sent = send => { sent?; None }
+        let answer = tokio::select! {
+            early = &mut receiving => Some(early),
+            sent = send => match sent {
+                Some(()) => timeout(stalled, receiving).await.ok(),
+                None => None,
+            },
         };
         let until = Instant::now() + stalled;
-        let answer = match early {
-            Some(answer) => Ok(answer),
-            None => timeout_at(until, answer).await,
-        };
-        let Ok(Ok(Some(answer))) = answer else {
-            return Err(vanished(peer, until).await);
-        };
-        self.cross_back(&node, until).await?;
-        answer.map_err(|Refusal(why)| Error::Refused { peer, why })
+        match answer {
+            Some(Ok(Some(answer))) if self.hub.cross(&node, &self.node, until).await => {
+                answer.map_err(|Refusal(why)| Error::Refused { peer, why })
+            }
+            _ => Err(lost(peer)),
+        }
     }
 
     fn message(&self, address: SocketAddr, body: Bytes) {
         self.counters.count_message();
-        let SocketAddr::V6(v6) = address else { return };
-        let [.., a, b, c, d] = v6.ip().segments();
-        let peer = [a, b, c, d]
-            .iter()
-            .fold(0, |id, &part| (id << 16) | u64::from(part));
-        let peer = PeerId(peer);
-        let link = self.hub.link(self.node.peer, peer);
-        let node = self
-            .hub
-            .node(peer)
-            .filter(|_| self.hub.is_plugged_in(&self.node));
-        let (Some(node), Fault::None) = (node, link.fault) else {
+        let (hub, from) = (self.hub.clone(), self.node.clone());
+        let nodes = lock(&hub.0).nodes.values().cloned().collect::<Vec<_>>();
+        let Some(to) = nodes
+            .into_iter()
+            .find(|node| address_of(node.peer) == address)
+        else {
             return;
         };
-        let message = Message {
-            from: self.node.peer,
-            address: self.local_addr(),
-            body,
-        };
+        let (from_peer, own) = (from.peer, self.local_addr());
+        // Judged now: what was sent into a cut wire does not come out when it is healed.
+        if hub.link(from_peer, to.peer).fault != Fault::None {
+            return;
+        }
         tokio::spawn(async move {
-            sleep(link.delay).await;
-            // Best effort, as on the real network.
-            let _ = node.inbox.try_send(message);
+            let until = Instant::now() + Duration::from_secs(60);
+            if hub.cross(&from, &to, until).await {
+                // Best effort, as on the real network.
+                let _ = to.inbox.try_send(Message {
+                    from: from_peer,
+                    address: own,
+                    body,
+                });
+            }
         });
     }
 
     fn messages(&self) -> Option<mpsc::Receiver<Message>> {
-        let mut messages = self.messages.lock().unwrap_or_else(PoisonError::into_inner);
-        messages.take()
+        lock(&self.messages).take()
     }
 
     fn round_trip(&self, peer: PeerId) -> Option<Duration> {
-        let there = self.hub.link(self.node.peer, peer);
-        let back = self.hub.link(peer, self.node.peer);
-        self.hub.node(peer).map(|_| there.delay + back.delay)
+        let there = self.hub.link(self.node.peer, peer).delay;
+        let back = self.hub.link(peer, self.node.peer).delay;
+        self.hub.node(peer).map(|_| there + back)
     }
 
     fn sent(&self) -> Sent {
@@ -359,6 +295,32 @@ impl Network for MemoryNetwork {
     }
 }
 
+async fn handlers(node: &Node) -> Option<Handlers> {
+    let mut handlers = node.handlers.subscribe();
+    handlers.wait_for(Option::is_some).await.ok()?.clone()
+}
+
+async fn handle(
+    node: Arc<Node>,
+    from: PeerId,
+    service: Service,
+    body: Bytes,
+    until: Instant,
+) -> Option<Result<Bytes, Refusal>> {
+    let handlers = timeout_at(until, handlers(&node)).await.ok()??;
+    let Some(handler) = find(&handlers.requests, service) else {
+        return Some(Err(unknown(service)));
+    };
+    let turn = match service.lane {
+        Lane::Log => Some(node.log.lock().await),
+        Lane::Urgent | Lane::Forward | Lane::Bulk => None,
+    };
+    let left = until.saturating_duration_since(Instant::now());
+    let answer = timeout(left, handler.handle(from, body, left)).await.ok();
+    drop(turn);
+    answer
+}
+
 /// The receiving end of a transfer: `Some` parts are chunks, `None` is the end; a wire that just
 /// falls silent was broken off.
 async fn receive(
@@ -368,16 +330,9 @@ async fn receive(
     head: Bytes,
     mut relayed: mpsc::Receiver<Option<Bytes>>,
 ) -> Option<Result<Bytes, Refusal>> {
-    let handlers = node.handlers().await?;
-    let found = handlers
-        .transfers
-        .iter()
-        .find(|(known, _)| known.number == service.number);
-    let Some((_, receiver)) = found else {
-        return Some(Err(Refusal(format!(
-            "service {} is not known here",
-            service.name
-        ))));
+    let handlers = handlers(&node).await?;
+    let Some(receiver) = find(&handlers.transfers, service) else {
+        return Some(Err(unknown(service)));
     };
     let (chunks, rest) = mpsc::channel(CHUNKS_WAITING);
     let relay = async move {
@@ -385,7 +340,7 @@ async fn receive(
             let chunk = match relayed.recv().await {
                 Some(Some(chunk)) => Ok(chunk),
                 Some(None) => return,
-                None => Err(lost(from, "the transfer broke off")),
+                None => Err(lost(from)),
             };
             let is_last = chunk.is_err();
             if chunks.send(chunk).await.is_err() || is_last {
@@ -393,30 +348,36 @@ async fn receive(
             }
         }
     };
-    let receiving = receiver.receive(from, head, rest);
-    tokio::pin!(receiving);
+    let mut receiving = receiver.receive(from, head, rest);
     tokio::select! {
-        answer = &mut receiving => return Some(answer),
-        () = relay => {}
+        answer = &mut receiving => Some(answer),
+        () = relay => Some(receiving.await),
     }
-    Some(receiving.await)
 }
 
-/// Waits like somebody who gets no answer.
-async fn vanished(peer: PeerId, until: Instant) -> Error {
-    sleep_until(until).await;
-    lost(peer, "the time was up")
+fn find<T: ?Sized>(table: &[(Service, Arc<T>)], service: Service) -> Option<&Arc<T>> {
+    let entry = table
+        .iter()
+        .find(|(known, _)| known.number == service.number);
+    entry.map(|(_, handler)| handler)
 }
 
-fn lost(peer: PeerId, why: &str) -> Error {
-    Error::NoAnswer {
-        peer,
-        why: why.to_owned(),
-    }
+fn unknown(service: Service) -> Refusal {
+    Refusal(format!("service {} is not known here", service.number))
+}
+
+fn lost(peer: PeerId) -> Error {
+    let why = "the time was up".to_owned();
+    Error::NoAnswer { peer, why }
 }
 
 /// Every node has an address of its own, made from its id.
 pub fn address_of(peer: PeerId) -> SocketAddr {
     let ip = (0xfd_u128 << 120) | u128::from(peer.0);
     SocketAddr::from((Ipv6Addr::from_bits(ip), 1))
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Every change is a whole one, so a poisoned lock is as good.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
