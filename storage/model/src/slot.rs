@@ -57,9 +57,10 @@ mod tests {
         assert_eq!(of_name("foobar"), fold(0x8594_4171_f739_67e8));
         assert_eq!(
             [of_name("alice"), of_name("bob"), of_name("李雷")],
-            [0, 0, 0]
+            [554, 686, 929]
         );
-        assert_eq!(of_pair(UserId(1024), UserId(2048)), 0);
+        assert_eq!(of_pair(UserId(1024), UserId(2048)), 213);
+        assert_eq!(of_pair(UserId(2048), UserId(1024)), 213);
     }
 
     #[test]

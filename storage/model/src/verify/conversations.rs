@@ -6,6 +6,7 @@ use crate::id::UserId;
 use crate::key::{self, Newest};
 use crate::read::Read;
 use crate::record::{Conversation, Message};
+use crate::slot;
 use crate::view::View;
 
 pub(super) fn recount<'v, V: View>(audit: &mut Audit<'v, V>) -> Result<(), Fault> {
@@ -65,6 +66,9 @@ fn check_order<V: View>(
         &is_between(key, message.from),
         &true,
     );
+    // An id has no index; its slot at least is that of the pair.
+    let slot = slot::of_pair(key.low, key.high);
+    audit.compare(what("slot of its id"), &slot::of_id(message.id.0), &slot);
     let is_later =
         before.is_none_or(|(_, before)| before.created < message.created && before.id < message.id);
     audit.compare(what("is later than the one before"), &is_later, &true);

@@ -11,8 +11,16 @@ pub(super) fn recount<V: View>(audit: &mut Audit<'_, V>) -> Result<(), Fault> {
         audit.seen.nodes += 1;
     }
     for entry in audit.view.list::<key::ConfiguredAt>((), None) {
-        entry?;
+        let (key, change) = entry?;
         audit.seen.revision += 1;
+        let (revision, name) = (key.revision.0, change.name);
+        let setting = key::Configured { name };
+        audit.expect_that(
+            &key,
+            &setting,
+            "a value as new as this change",
+            move |setting| setting.revision >= revision,
+        )?;
     }
     for entry in audit.view.list::<key::Configured>((), None) {
         let (key, setting) = entry?;
