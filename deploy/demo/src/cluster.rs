@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep, timeout};
 
 use crate::layout::{Layout, NODES, Part, loopback};
 use crate::process::{Running, spawn};
+use crate::progress::say;
 use crate::state::State;
 
 /// A node that is not ready by then will not be: electing and joining take a few seconds.
@@ -115,7 +116,11 @@ impl Cluster {
     pub(crate) async fn start(&self, node: usize) -> anyhow::Result<()> {
         let part = Part::Node(node);
         if let Some(running) = self.running(part)? {
-            println!("{} runs already (process {})", part.name(), running.pid());
+            say(format_args!(
+                "{} runs already (process {})",
+                part.name(),
+                running.pid()
+            ));
             return Ok(());
         }
         ensure!(
@@ -135,7 +140,11 @@ impl Cluster {
             .running(part)?
             .with_context(|| format!("{} does not run", part.name()))?;
         running.kill().await?;
-        println!("{} (process {}) was killed", part.name(), running.pid());
+        say(format_args!(
+            "{} (process {}) was killed",
+            part.name(),
+            running.pid()
+        ));
         Ok(())
     }
 
@@ -163,12 +172,14 @@ impl Cluster {
                 match (alive.get(&name).copied(), running) {
                     (before, Some(pid)) if before != Some(pid) => {
                         if before.is_some() {
-                            println!("{name} runs again (process {pid})");
+                            say(format_args!("{name} runs again (process {pid})"));
                         }
                         alive.insert(name, pid);
                     }
                     (Some(pid), None) => {
-                        println!("{name} (process {pid}) has ended; the others go on");
+                        say(format_args!(
+                            "{name} (process {pid}) has ended; the others go on"
+                        ));
                         alive.remove(&name);
                     }
                     (None | Some(_), _) => {}
@@ -203,7 +214,11 @@ impl Cluster {
             } else {
                 "killed"
             };
-            println!("{} (process {}) {how}", part.name(), running.pid());
+            say(format_args!(
+                "{} (process {}) {how}",
+                part.name(),
+                running.pid()
+            ));
         }
         match std::fs::remove_file(&pid_file) {
             Err(error) if error.kind() != ErrorKind::NotFound => {
@@ -353,7 +368,7 @@ impl Cluster {
             &self.layout.log_of(part),
             &self.layout.pid_file_of(part),
         )?;
-        println!("{} started", part.name());
+        say(format_args!("{} started", part.name()));
         // Somebody has to wait for it, or it stays a zombie for as long as we run. What it ended
         // with is told by its log.
         tokio::spawn(async move { child.wait().await });
@@ -374,11 +389,11 @@ impl Cluster {
             }
         })
         .await?;
-        println!(
+        say(format_args!(
             "node{} is ready at {}",
             node + 1,
             self.layout.http_url(node)
-        );
+        ));
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! What to open and try, once everything runs.
 use crate::cluster::Cluster;
 use crate::layout::{NODES, Part};
+use crate::progress::say;
 use crate::sample::{PASSWORD, PEOPLE};
 
 /// Prints the guide. `in_background`: the cluster outlives this program.
@@ -20,7 +21,7 @@ pub(crate) fn print(cluster: &Cluster, in_background: bool) {
     } else {
         "Ctrl-C ends it; the data stays."
     };
-    println!(
+    say(format_args!(
         r#"
 Three nodes and an S3 run on this machine. {ending}
 
@@ -48,5 +49,5 @@ Try, in another terminal:
 "#,
         people = PEOPLE.join(", "),
         node1 = node1.display(),
-    );
+    ));
 }

@@ -21,7 +21,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cluster::Cluster;
 use crate::layout::{Layout, NODES, Ports};
-use crate::progress::Progress;
+use crate::progress::{Progress, say};
 
 #[derive(Parser)]
 #[command(
@@ -168,8 +168,8 @@ async fn up(mut cluster: Cluster, clips: PathBuf, detach: bool) -> anyhow::Resul
         return Ok(());
     }
     tokio::select! {
-        () = stop_asked.received() => println!("\nstopping (Ctrl-C again: at once)"),
-        () = cluster.report_ends() => println!("nothing is left running"),
+        () = stop_asked.received() => say("\nstopping (Ctrl-C again: at once)"),
+        () = cluster.report_ends() => say("nothing is left running"),
     }
     tokio::select! {
         stopped = cluster.stop() => stopped,

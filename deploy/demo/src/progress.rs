@@ -1,8 +1,15 @@
-//! Progress a person can follow: a bar on a terminal, plain lines elsewhere.
-use std::io::IsTerminal;
+//! What a person is told: lines, and progress as a bar on a terminal.
+use std::fmt::Display;
+use std::io::{IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
+
+/// Prints a line, if anybody is there to read it. When the terminal has gone away, stopping what was
+/// started matters more than saying so, and `println!` would panic.
+pub(crate) fn say(line: impl Display) {
+    drop(writeln!(std::io::stdout(), "{line}"));
+}
 
 /// Counts steps towards a total that is known beforehand.
 pub(crate) struct Progress {
@@ -30,7 +37,7 @@ impl Progress {
         self.phase = phase;
         match &self.bar {
             Some(bar) => bar.set_message(phase),
-            None => println!("sample data: {phase} ({steps})"),
+            None => say(format_args!("sample data: {phase} ({steps})")),
         }
     }
 
@@ -43,7 +50,7 @@ impl Progress {
     pub(crate) fn finish(self) {
         match self.bar {
             Some(bar) => bar.finish_with_message("sample data is in"),
-            None => println!("sample data: all in"),
+            None => say("sample data: all in"),
         }
     }
 }
