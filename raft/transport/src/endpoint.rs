@@ -35,6 +35,8 @@ const INBOX: usize = 1024;
 const MESSAGE_TIME: Duration = Duration::from_secs(2);
 /// A request is tried a second time when the first certainly did not leave this node.
 const ATTEMPTS: usize = 2;
+/// Longest wait that is taken at its word; so no sum of times overflows.
+const WAIT_MAX: Duration = Duration::from_secs(24 * 3600);
 /// How long closing waits for peers to be told.
 const CLOSE_TIME: Duration = Duration::from_secs(1);
 
@@ -201,9 +203,10 @@ impl Network for Endpoint {
         self.shared.counters.count_transfer();
         let answer = async {
             fits(&head)?;
-            let deadline = Instant::now() + stalled;
+            let deadline = Instant::now() + stalled.min(WAIT_MAX);
             let link = self.shared.link(peer, deadline).await?;
-            link.transfer(service, head, chunks, stalled).await
+            link.transfer(service, head, chunks, stalled.min(WAIT_MAX))
+                .await
         };
         let answer = answer.await;
         answer.map_err(|fault| self.shared.error(peer, Lane::Bulk, fault))
@@ -297,7 +300,7 @@ impl Shared {
         within: Duration,
     ) -> Result<Bytes, Fault> {
         fits(&body)?;
-        let deadline = Instant::now() + within;
+        let deadline = Instant::now() + within.min(WAIT_MAX);
         let mut attempt = 1;
         loop {
             let link = self.link(peer, deadline).await?;

@@ -1,5 +1,6 @@
 //! The answering side: who may connect, and what becomes of their streams.
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -178,6 +179,8 @@ async fn receive_message(
     }
     shared.counters().messages_received.increment(1);
     let remote = connection.remote_address();
+    // A socket for both kinds of addresses shows IPv4 as a part of IPv6.
+    let remote = SocketAddr::new(remote.ip().to_canonical(), remote.port());
     shared.deliver(Message {
         from: peer,
         // What the cluster knows is better than what a packet says: it may have crossed a NAT.

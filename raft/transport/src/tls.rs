@@ -33,8 +33,9 @@ const BIDI_STREAMS_MAX: u32 = 4096;
 const UNI_STREAMS_MAX: u32 = 256;
 /// What one stream may have in flight: 8 MiB fill 500 Mbit/s at 130 ms.
 const STREAM_WINDOW_BYTES: u32 = 8 << 20;
-/// What one peer may make this node hold unread.
-const RECEIVE_WINDOW_BYTES: u32 = 64 << 20;
+/// What one peer may make this node hold unread: room for 32 streams that nobody reads, so that some
+/// stalled transfers never hold up votes.
+const RECEIVE_WINDOW_BYTES: u32 = 32 * STREAM_WINDOW_BYTES;
 /// What this node holds of sent but unconfirmed bytes, per peer.
 const SEND_WINDOW_BYTES: u64 = 32 << 20;
 /// First guess of the round trip, so that a lost first packet is repeated after 0.3 s and not
