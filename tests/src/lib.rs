@@ -1,1 +1,8 @@
-//! (being built)
+//! A harness for the built binary: real processes, real sockets, real disks, killed for real.
+//!
+//! [`process`] starts and kills; [`cluster`] puts nodes together; [`client`] speaks the client
+//! contract; [`wait`] awaits conditions with a deadline, never a fixed time.
+pub mod client;
+pub mod cluster;
+pub mod process;
+pub mod wait;

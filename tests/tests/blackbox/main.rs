@@ -1,0 +1,8 @@
+//! The built binary from outside: several nodes, real faults, the public API.
+mod contract;
+mod damage;
+mod failover;
+mod growth;
+mod hostile;
+mod load;
+mod publish;
