@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use rustix::fs::FlockOperation;
 use tokio::sync::oneshot;
 
 use super::file::{self, HEADER_BYTES, Head, Header};
@@ -62,7 +63,7 @@ struct Inner {
     shared: Arc<Shared>,
     room: u32,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    _lock: File,
+    _lock: Lock,
 }
 
 impl SegmentLog {
@@ -72,7 +73,7 @@ impl SegmentLog {
     /// `AlreadyExists` when there is a log in `dir`; else when the disk fails.
     pub fn create(dir: &Path, owner: &Owner, options: Options) -> Result<SegmentLog, OpenError> {
         fs::create_dir_all(dir)?;
-        let lock = lock(dir)?;
+        let lock = Lock::take(dir)?;
         if !file::list_segments(dir)?.is_empty() {
             let what = format!("there is a log in {}", dir.display());
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, what).into());
@@ -105,7 +106,7 @@ impl SegmentLog {
         if !dir.is_dir() || file::list_segments(dir)?.is_empty() && !SyncedNote::is_in(dir) {
             return Err(missing());
         }
-        let lock = lock(dir)?;
+        let lock = Lock::take(dir)?;
         let (note, synced) = match SyncedNote::open(dir) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return Err(OpenError::Damaged {
@@ -348,19 +349,31 @@ fn check_payloads<'a>(payloads: impl IntoIterator<Item = &'a Bytes>) -> io::Resu
     ))
 }
 
-fn lock(dir: &Path) -> io::Result<File> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(dir.join(LOCK))?;
-    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).map_err(
-        |error| {
+/// Keeps a directory to one user.
+struct Lock(File);
+
+impl Lock {
+    fn take(dir: &Path) -> io::Result<Lock> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(dir.join(LOCK))?;
+        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
             let what = format!("the log in {} is in use: {error}", dir.display());
             io::Error::new(io::ErrorKind::WouldBlock, what)
-        },
-    )?;
-    Ok(file)
+        })?;
+        Ok(Lock(file))
+    }
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Closing the file is not enough: a process that is being forked holds it for a moment too.
+        if let Err(error) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
+            tracing::warn!(%error, "the log's lock is released only by the end of the process");
+        }
+    }
 }
 
 fn first_segment(dir: &Path, owner: &Owner, options: &Options) -> io::Result<(File, Active)> {
@@ -396,7 +409,7 @@ fn start(
     options: &Options,
     recovered: Recovered,
     mut note: SyncedNote,
-    lock: File,
+    lock: Lock,
 ) -> Result<SegmentLog, OpenError> {
     let Recovered {
         index,

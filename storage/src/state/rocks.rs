@@ -147,15 +147,20 @@ impl RocksState {
         })
     }
 
-    /// Makes a copy of the whole state in `path`, which must not exist; on the same file system it
-    /// costs hard links only. For backups.
+    /// Makes a copy of the whole state in the directory `path`, which must not exist and which
+    /// [`RocksState::open`] opens. On the same file system it costs hard links only. For backups.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn checkpoint(&self, path: &Path) -> Result<(), Fault> {
+        let what = "no checkpoint can be made";
+        fs::create_dir(path).map_err(|error| fault(what, &error))?;
+        let committed = lock(&self.inner.committed);
         Checkpoint::new(&*self.inner.db)
-            .and_then(|checkpoint| checkpoint.create_checkpoint(path))
-            .map_err(|error| fault("no checkpoint can be made", &error))
+            .and_then(|checkpoint| checkpoint.create_checkpoint(path.join(DATABASE)))
+            .map_err(|error| fault(what, &error))?;
+        DurableNote::create(path, committed.bound()).map_err(|error| fault(what, &error))?;
+        Ok(())
     }
 
     /// Tells the metrics how RocksDB is doing.

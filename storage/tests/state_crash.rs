@@ -1,0 +1,262 @@
+//! What is left of the state after kills and damage.
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use bytes::Bytes;
+use model::overlay::Changes;
+use rocksdb::{DB, DBRecoveryMode, IteratorMode, WriteOptions};
+use storage::state::{OpenError, RocksState, StateStore};
+
+use crate::children;
+use crate::tools::{copy_dir, flip, owner};
+
+pub(crate) use crate::state_twin::options;
+
+/// The commit with this number; the marker tells it.
+pub(crate) fn nth_commit(number: u64) -> (Changes, Bytes) {
+    let mut changes = Changes::new();
+    let slot = u8::try_from(number % 50).unwrap();
+    changes.insert(vec![1, slot], Some(number.to_be_bytes().to_vec()));
+    changes.insert(numbered(number), Some(vec![9; 200]));
+    if let Some(old) = number.checked_sub(30) {
+        changes.insert(numbered(old), None);
+    }
+    (changes, Bytes::from(number.to_string()))
+}
+
+fn numbered(number: u64) -> Vec<u8> {
+    [&[2], &number.to_be_bytes()[..]].concat()
+}
+
+/// How many commits a state holds. Fails unless it holds exactly these.
+pub(crate) fn commits_in(state: &impl StateStore) -> u64 {
+    let reading = state.read().unwrap();
+    let marker = String::from_utf8(reading.marker.to_vec()).unwrap();
+    let number: u64 = if marker.is_empty() {
+        0
+    } else {
+        marker.parse().unwrap()
+    };
+    let mut expected = Changes::new();
+    for number in number.saturating_sub(100) + 1..=number {
+        expected.extend(nth_commit(number).0);
+    }
+    expected.retain(|_, value| value.is_some());
+    let found: Changes = reading
+        .view
+        .scan(&[], &[])
+        .map(|pair| pair.map(|(key, value)| (key, Some(value))).unwrap())
+        .collect();
+    assert_eq!(found, expected, "after {number} commits");
+    number
+}
+
+#[test]
+fn no_commit_is_lost_by_kills() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(RocksState::create(dir.path(), &owner(1), options()).unwrap());
+    let mut told = 0;
+    for round in 0..10_u64 {
+        let mut child = children::start("commit", dir.path());
+        child.hear().expect("it begins");
+        std::thread::sleep(Duration::from_millis(5 + round * 13 % 50));
+        if let Some(last) = child.kill().last() {
+            told = last.parse().unwrap();
+        }
+        let state = RocksState::open(dir.path(), &owner(1), options()).unwrap();
+        assert!(commits_in(&state) >= told, "round {round}");
+    }
+    assert!(told > 500, "only {told}: the test shows little");
+}
+
+/// 150 commits that are durable, 50 that need not be; then the process is gone.
+pub(crate) fn commit_and_leave(dir: &Path) {
+    let state = RocksState::create(dir, &owner(1), options_of_one_log()).unwrap();
+    for number in 1..=200 {
+        let (changes, marker) = nth_commit(number);
+        state.commit(changes, marker).unwrap();
+        if number == 150 {
+            state.make_durable().unwrap();
+            children::say(largest_log(dir).metadata().unwrap().len());
+        }
+    }
+    std::process::abort();
+}
+
+fn options_of_one_log() -> storage::state::Options {
+    storage::state::Options {
+        write_buffer_bytes: 8 << 20,
+        ..options()
+    }
+}
+
+fn largest_log(dir: &Path) -> PathBuf {
+    let files = fs::read_dir(dir.join("db")).unwrap();
+    files
+        .map(|file| file.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "log"))
+        .max_by_key(|path| path.metadata().unwrap().len())
+        .unwrap()
+}
+
+/// A state that was left, and how long its log was when 150 commits were durable.
+fn left(dir: &Path) -> usize {
+    let mut child = children::start("commit and leave", dir);
+    let durable = child.hear().unwrap().parse().unwrap();
+    assert_eq!(child.hear(), None, "it is gone");
+    durable
+}
+
+#[test]
+fn a_state_that_lost_something_durable_is_told_from_a_torn_end() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    let durable = left(&source);
+    let whole = usize::try_from(largest_log(&source).metadata().unwrap().len()).unwrap();
+    let mut case = 0;
+    let mut open_after = |harm: &dyn Fn(&Path)| {
+        case += 1;
+        let copy = dir.path().join(format!("case {case}"));
+        copy_dir(&source, &copy);
+        harm(&largest_log(&copy));
+        RocksState::open(&copy, &owner(1), options_of_one_log()).map(|state| commits_in(&state))
+    };
+    let cut = |length: usize| {
+        move |log: &Path| {
+            let file = fs::OpenOptions::new().write(true).open(log).unwrap();
+            file.set_len(length as u64).unwrap();
+        }
+    };
+    assert_eq!(open_after(&|_: &Path| {}).unwrap(), 200);
+    // What was not made durable may go, from the end.
+    assert_eq!(open_after(&cut(whole - 50)).unwrap(), 199);
+    assert_eq!(
+        open_after(&|log: &Path| flip(log, whole - 20, 1)).unwrap(),
+        199
+    );
+    assert_eq!(open_after(&cut(durable)).unwrap(), 150);
+    for at in [durable + 300, durable + 3000] {
+        let left = open_after(&|log: &Path| flip(log, at, 1)).unwrap();
+        assert!((150..200).contains(&left), "{left}");
+    }
+    // What was durable may not. RocksDB opens all the same.
+    for at in [durable / 3, durable / 2, durable - 100] {
+        let opened = open_after(&|log: &Path| flip(log, at, 1));
+        let Err(OpenError::Behind { found, durable, .. }) = opened else {
+            panic!("{at}: {opened:?}");
+        };
+        assert!(found < 150 && durable == 150, "{found} of {durable}");
+    }
+    let opened = open_after(&cut(durable - 1));
+    assert!(matches!(opened, Err(OpenError::Behind { found: 149, .. })));
+    // A state that is behind stays so.
+    let copy = dir.path().join("again");
+    copy_dir(&source, &copy);
+    cut(durable / 2)(&largest_log(&copy));
+    for _ in 0..2 {
+        let opened = RocksState::open(&copy, &owner(1), options_of_one_log());
+        assert!(matches!(opened.err(), Some(OpenError::Behind { .. })));
+    }
+}
+
+#[test]
+fn damage_is_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = RocksState::create(dir.path(), &owner(1), options()).unwrap();
+    for number in 1..=2000 {
+        let (changes, marker) = nth_commit(number);
+        state.commit(changes, marker).unwrap();
+    }
+    let built = state.build_snapshot().unwrap();
+    state.install_snapshot(&built.id).unwrap();
+    drop(state);
+    let durable = dir.path().join("durable");
+    let whole = fs::read(&durable).unwrap();
+    for at in 0..whole.len() {
+        flip(&durable, at, 4);
+        let opened = RocksState::open(dir.path(), &owner(1), options());
+        assert!(matches!(opened.err(), Some(OpenError::Damaged { .. })));
+        fs::write(&durable, &whole).unwrap();
+    }
+    fs::remove_file(&durable).unwrap();
+    let opened = RocksState::open(dir.path(), &owner(1), options());
+    assert!(matches!(opened.err(), Some(OpenError::Damaged { .. })));
+    fs::write(&durable, &whole).unwrap();
+    // A flipped bit in a table is a fault of this machine, never a wrong answer.
+    for file in fs::read_dir(dir.path().join("db")).unwrap() {
+        let path = file.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "sst") {
+            let middle = fs::read(&path).unwrap().len() / 4;
+            flip(&path, middle, 1);
+        }
+    }
+    let shown = RocksState::open(dir.path(), &owner(1), options()).map(|state| {
+        let reading = state.read()?;
+        let pairs = reading.view.scan(&[], &[]);
+        pairs.collect::<Result<Vec<_>, _>>()
+    });
+    assert!(!matches!(shown, Ok(Ok(_))), "{shown:?}");
+}
+
+#[test]
+fn an_interrupted_creation_can_be_repeated() {
+    let dir = tempfile::tempdir().unwrap();
+    drop(RocksState::create(dir.path(), &owner(1), options()).unwrap());
+    fs::remove_file(dir.path().join("durable")).unwrap();
+    let state = RocksState::create(dir.path(), &owner(1), options()).unwrap();
+    assert_eq!(commits_in(&state), 0);
+}
+
+/// What the bundled RocksDB does with a damaged log, mode by mode: the reason for the note beside the
+/// state and for a log of our own.
+#[test]
+fn recovery_modes_of_rocksdb_are_as_we_think() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("source");
+    let mut options = rocksdb::Options::default();
+    options.create_if_missing(true);
+    let db = DB::open(&options, source.join("db")).unwrap();
+    let mut synced = WriteOptions::default();
+    synced.set_sync(true);
+    for number in 0..300_u32 {
+        db.put_opt(number.to_be_bytes(), [7; 100], &synced).unwrap();
+    }
+    // A copy of the open files is what a killed process leaves.
+    let killed = dir.path().join("killed");
+    copy_dir(&source, &killed);
+    drop(db);
+    let length = fs::read(largest_log(&killed)).unwrap().len();
+    let mut case = 0;
+    let mut count_after = |mode, at| -> Option<usize> {
+        case += 1;
+        let copy = dir.path().join(format!("case {case}"));
+        copy_dir(&killed, &copy);
+        flip(&largest_log(&copy), at, 0x10);
+        let mut options = rocksdb::Options::default();
+        options.set_wal_recovery_mode(mode);
+        let db = DB::open(&options, copy.join("db")).ok()?;
+        Some(
+            db.iterator(IteratorMode::Start)
+                .filter_map(Result::ok)
+                .count(),
+        )
+    };
+    let middle = length / 2;
+    let last = length - 20;
+    let point_in_time = count_after(DBRecoveryMode::PointInTime, middle).unwrap();
+    assert!(
+        (100..200).contains(&point_in_time),
+        "half of it is silently gone"
+    );
+    assert_eq!(count_after(DBRecoveryMode::PointInTime, last), Some(299));
+    let tolerate = DBRecoveryMode::TolerateCorruptedTailRecords;
+    assert_eq!(count_after(tolerate, middle), None);
+    let absolute = DBRecoveryMode::AbsoluteConsistency;
+    assert_eq!(count_after(absolute, middle), None);
+    assert_eq!(
+        count_after(absolute, last),
+        None,
+        "a power cut would stop the node"
+    );
+}
