@@ -1,0 +1,204 @@
+//! What stands around every handler: who and how long, what became of it, and the last word on what
+//! an answer looks like.
+use std::any::Any;
+use std::fmt::Write;
+use std::time::Instant;
+
+use axum::BoxError;
+use axum::body::Body;
+use axum::extract::{MatchedPath, Request, State};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
+use http_body_util::BodyExt;
+use tower::load_shed::error::Overloaded;
+use tower::timeout::error::Elapsed;
+
+use crate::address::{Origin, household};
+use crate::app::App;
+use crate::call::{Fate, Footprint, Steps};
+use crate::error::{Code, Failure};
+use crate::routes::{self, Endpoint};
+use crate::seam;
+use crate::session::POSITION_HEADER;
+use crate::wire;
+
+pub(crate) const NODE_HEADER: HeaderName = HeaderName::from_static("x-yin-node");
+pub(crate) const OUTCOME_HEADER: HeaderName = HeaderName::from_static("x-yin-outcome");
+pub(crate) const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
+
+const REQUEST_ID_CHARACTERS_MAX: usize = 64;
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
+
+/// The outermost layer.
+pub(crate) async fn around(State(app): State<App>, mut request: Request, next: Next) -> Response {
+    let started = Instant::now();
+    let in_flight = app.parts.load.enter();
+    let footprint = Footprint::default();
+    request.extensions_mut().insert(footprint.clone());
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched
+        .as_ref()
+        .map_or("unknown", |path| routes::template(path.as_str()));
+    let about = About {
+        id: request_id(&app, request.headers()),
+        origin: Origin::of(
+            request.extensions(),
+            request.headers(),
+            &app.understood.proxies,
+        ),
+        method: request.method().clone(),
+        route,
+        endpoint: routes::endpoint(route),
+    };
+    let mut response = next.run(request).await;
+    let steps = footprint.steps();
+    about.finish(&app, &mut response, steps);
+    about.tell(&response, steps, started);
+    response.map(|body| {
+        // The request is in flight until its last byte is sent.
+        Body::new(body.map_frame(move |frame| {
+            let _ = &in_flight;
+            frame
+        }))
+    })
+}
+
+/// What is known of a request before it is handled.
+struct About {
+    id: HeaderValue,
+    origin: Origin,
+    method: Method,
+    route: &'static str,
+    endpoint: Option<&'static Endpoint>,
+}
+
+impl About {
+    fn finish(&self, app: &App, response: &mut Response, steps: Steps) {
+        let failed = response.extensions().get::<Failure>().is_some();
+        let headers = response.headers_mut();
+        headers.insert(REQUEST_ID_HEADER, self.id.clone());
+        headers.insert(NODE_HEADER, app.parts.node.0.into());
+        let position = steps
+            .position
+            .and_then(|seen| app.parts.replica.encode_position(seen));
+        if let Some(Ok(position)) = position.map(HeaderValue::try_from) {
+            headers.insert(POSITION_HEADER, position);
+        }
+        if failed && self.endpoint.is_some_and(|endpoint| endpoint.is_write) {
+            let outcome = match steps.fate {
+                Fate::None | Fate::NotApplied => "not_applied",
+                // An answer that was lost behind a write that was applied is not a failed write.
+                Fate::Open | Fate::Applied => "unknown",
+            };
+            headers.insert(OUTCOME_HEADER, HeaderValue::from_static(outcome));
+        }
+        if failed || self.endpoint.is_some() {
+            headers.insert(CACHE_CONTROL, NO_STORE);
+        }
+    }
+
+    /// Nothing that a client wrote is in here but its address, cut to its household's.
+    fn tell(&self, response: &Response, steps: Steps, started: Instant) {
+        let elapsed = started.elapsed();
+        let status = response.status().as_u16();
+        let code = response
+            .extensions()
+            .get::<Failure>()
+            .map_or(0, |failure| failure.code.number());
+        let labels = [
+            ("route", self.route.to_owned()),
+            ("method", method(&self.method).to_owned()),
+            ("status", status.to_string()),
+        ];
+        metrics::counter!("yin_http_requests_total", &labels).increment(1);
+        metrics::histogram!("yin_http_request_seconds", "route" => self.route).record(elapsed);
+        if code != 0 {
+            metrics::counter!("yin_http_failures_total", "code" => code.to_string()).increment(1);
+        }
+        tracing::info!(
+            target: "access",
+            method = %self.method,
+            route = self.route,
+            status,
+            code,
+            elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
+            user = steps.user.map(|user| user.0),
+            address = %household(self.origin.address),
+            request_id = self.id.to_str().unwrap_or_default(),
+        );
+    }
+}
+
+/// Methods are a client's words: only known ones become labels.
+fn method(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
+/// The client's own id for this request if it has a decent one.
+fn request_id(app: &App, headers: &HeaderMap) -> HeaderValue {
+    let own = headers.get(REQUEST_ID_HEADER).filter(|value| {
+        let bytes = value.as_bytes();
+        (1..=REQUEST_ID_CHARACTERS_MAX).contains(&bytes.len())
+            && bytes
+                .iter()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
+    });
+    own.cloned().unwrap_or_else(|| {
+        let mut text = String::with_capacity(16);
+        for byte in seam::random::<8>(&*app.parts.random) {
+            write!(text, "{byte:02x}").expect("a string takes everything");
+        }
+        HeaderValue::try_from(text).expect("hexadecimal digits are a header")
+    })
+}
+
+/// Gives failures the shape that their endpoint has: every field, with nothing in it.
+pub(crate) async fn shape(request: Request, next: Next) -> Response {
+    let matched = request.extensions().get::<MatchedPath>();
+    let endpoint = matched.and_then(|path| routes::endpoint(routes::template(path.as_str())));
+    let response = next.run(request).await;
+    let failure = response.extensions().get::<Failure>();
+    let (Some(endpoint), Some(failure)) = (endpoint, failure) else {
+        return response;
+    };
+    let body = wire::failure_body(failure.code, &failure.message, endpoint.blank);
+    let mut response = response;
+    response.headers_mut().remove(CONTENT_LENGTH);
+    *response.body_mut() = Body::from(body);
+    response
+}
+
+/// Says what a layer's error is.
+pub(crate) async fn of_layer(error: BoxError) -> Failure {
+    if error.is::<Overloaded>() {
+        Code::Overloaded.into()
+    } else if error.is::<Elapsed>() {
+        Failure::new(
+            Code::Unavailable,
+            "this took too long here: try again, or another node",
+        )
+    } else {
+        tracing::error!(error, "a layer failed");
+        Code::Internal.into()
+    }
+}
+
+/// A handler panicked: its client learns that, and no more.
+pub(crate) fn of_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let why = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("no message");
+    metrics::counter!("yin_http_panics_total").increment(1);
+    tracing::error!(why, "a handler panicked");
+    Failure::from(Code::Internal).into_response()
+}

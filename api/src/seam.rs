@@ -1,0 +1,79 @@
+//! The two seams that only this floor has: randomness, and work that would hold up async threads.
+use std::sync::Arc;
+
+use tokio::sync::oneshot;
+
+/// Makes what nobody can guess: tokens, request ids, blob keys, salts.
+pub trait Random: Send + Sync + 'static {
+    fn fill(&self, bytes: &mut [u8]);
+}
+
+/// The operating system's random source.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemRandom;
+
+impl Random for SystemRandom {
+    fn fill(&self, bytes: &mut [u8]) {
+        getrandom::fill(bytes)
+            .expect("a system without a random source cannot serve anybody safely");
+    }
+}
+
+/// As many random bytes as asked for.
+pub(crate) fn random<const N: usize>(source: &dyn Random) -> [u8; N] {
+    let mut bytes = [0; N];
+    source.fill(&mut bytes);
+    bytes
+}
+
+/// Runs work that blocks or computes for long: password hashes, decoding, long lists.
+pub trait Blocking: Send + Sync + 'static {
+    /// Starts `work` away from the async threads.
+    fn start(&self, work: Box<dyn FnOnce() + Send>);
+}
+
+/// Tokio's pool of blocking threads.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct ThreadPool;
+
+impl Blocking for ThreadPool {
+    fn start(&self, work: Box<dyn FnOnce() + Send>) {
+        tokio::task::spawn_blocking(work);
+    }
+}
+
+/// The work panicked, or the pool is shutting down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the work was given up")]
+pub(crate) struct GivenUp;
+
+/// Runs `work` on `blocking` and waits for its result.
+pub(crate) async fn run<T: Send + 'static>(
+    blocking: &Arc<dyn Blocking>,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, GivenUp> {
+    let (done, result) = oneshot::channel();
+    // A receiver that is gone belongs to a request that was given up: nobody wants the result.
+    blocking.start(Box::new(move || drop(done.send(work()))));
+    result.await.map_err(|_| GivenUp)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn work_gives_its_result_or_that_it_was_given_up() {
+        let pool: Arc<dyn Blocking> = Arc::new(ThreadPool);
+        assert_eq!(run(&pool, || 6 * 7).await, Ok(42));
+        assert_eq!(
+            run(&pool, || panic!("on purpose")).await,
+            Err::<(), _>(GivenUp)
+        );
+    }
+
+    #[test]
+    fn random_bytes_differ() {
+        assert_ne!(random::<16>(&SystemRandom), random::<16>(&SystemRandom));
+    }
+}
