@@ -226,3 +226,30 @@ fn a_taken_port_is_said_before_anything_starts() {
     drop(stranger);
     demo.assert_nothing_runs();
 }
+
+/// An unknown or misspelt setting is refused when the file is read, before the data directory is
+/// looked at: coming as far as that means that the example file is understood.
+#[test]
+fn the_example_configuration_is_understood() {
+    let folder = tempfile::tempdir().unwrap();
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("../yin.toml");
+    let serve = |config: &Path| {
+        let mut command = Command::new(yin());
+        command.arg("serve").arg("--config").arg(config);
+        let output = command
+            .arg("--data")
+            .arg(folder.path().join("data"))
+            .output()
+            .unwrap();
+        assert!(!output.status.success(), "there is nothing to serve");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let complaint = serve(&example);
+    assert!(complaint.contains("new data directory"), "{complaint}");
+
+    let misspelt = folder.path().join("misspelt.toml");
+    let text = std::fs::read_to_string(&example).unwrap();
+    std::fs::write(&misspelt, text.replace("zone =", "zoen =")).unwrap();
+    let complaint = serve(&misspelt);
+    assert!(complaint.contains("zoen"), "{complaint}");
+}

@@ -167,6 +167,42 @@ fn rejections_without_code(rejections: &str, map: &str) -> Vec<String> {
         .collect()
 }
 
+/// Settings (fields that are read from the configuration file) that the example file does not show,
+/// be it as a comment.
+fn settings_without_example(path: &str, source: &str, example: &str) -> Vec<String> {
+    let code = code(source);
+    let structs = code.split("#[derive(").skip(1).filter(|item| {
+        let derived = item.split(')').next().unwrap_or_default();
+        derived.contains("Deserialize")
+    });
+    let fields = structs.flat_map(|item| {
+        let body = item.split("\n}").next().unwrap_or_default();
+        body.lines().filter_map(|line| {
+            let field = line
+                .trim()
+                .strip_prefix("pub")?
+                .trim_start_matches("(crate)");
+            let (name, _) = field.trim_start().split_once(':')?;
+            Some(name.to_owned())
+        })
+    });
+    let is_shown = |name: &str| {
+        let is_set = example
+            .match_indices(&format!("{name} ="))
+            .any(|(at, _)| !ends_in_word(&example[..at]));
+        let is_table = |line: &str| line.starts_with('[') && line.ends_with(&format!("{name}]"));
+        is_set || example.lines().any(is_table)
+    };
+    fields
+        .filter(|name| !is_shown(name))
+        .map(|name| format!("{path}: `{name}` is not in deploy/yin.toml"))
+        .collect()
+}
+
+fn ends_in_word(text: &str) -> bool {
+    text.ends_with(|letter: char| letter.is_alphanumeric() || letter == '_')
+}
+
 /// `AddComment` as `add_comment`.
 fn snake(name: &str) -> String {
     let mut snake = String::new();
@@ -277,6 +313,16 @@ mod rules_can_fail {
     }
 
     #[test]
+    fn a_setting_without_example() {
+        let source = "#[derive(Clone, Deserialize)]\npub struct A {\n    pub shown: u8,\n    \
+                      pub(crate) table: B,\n    pub hidden: u8,\n}\n\
+                      #[derive(Clone)]\npub struct C {\n    pub inner: u8,\n}\n";
+        let example = "# shown = 1\n[api.table]\nx = 1 # no hidden\n";
+        let complaints = settings_without_example("a.rs", source, example);
+        assert_eq!(complaints, ["a.rs: `hidden` is not in deploy/yin.toml"]);
+    }
+
+    #[test]
     fn a_rejection_without_code() {
         let rejections = "pub enum Rejection {\n #[error(\"A\")]\n A,\n B(String),\n}";
         let complaints = rejections_without_code(rejections, "// B\nRejection::A => 1,");
@@ -362,6 +408,16 @@ fn every_rejection_has_a_status_code() {
     );
     let map = source::file("api/src/error.rs");
     assert_none("rejections", &rejections_without_code(&rejections, &map));
+}
+
+#[test]
+fn every_setting_is_in_the_example() {
+    let example = source::file("deploy/yin.toml");
+    let complaints: Vec<String> = ["node/src/config.rs", "api/src/options.rs"]
+        .into_iter()
+        .flat_map(|path| settings_without_example(path, &source::file(path), &example))
+        .collect();
+    assert_none("settings", &complaints);
 }
 
 #[test]
