@@ -113,6 +113,7 @@ pub(crate) async fn drive(
                 stride: clients as u64,
                 number: n,
                 count: 0,
+                follows: Follows::No,
             };
             tasks.spawn(client.run(name, until));
         }
@@ -155,6 +156,7 @@ async fn last_reads(
             stride: 1,
             number: n,
             count: clients as u64,
+            follows: Follows::No,
         };
         worker.read(name, n).await;
     }
@@ -171,6 +173,15 @@ struct Worker {
     stride: u64,
     number: usize,
     count: u64,
+    follows: Follows,
+}
+
+/// Does this client's user follow the author?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Follows {
+    No,
+    Yes,
+    Perhaps,
 }
 
 impl Worker {
@@ -251,7 +262,7 @@ impl Worker {
             .await;
     }
 
-    /// Follows the author once per client and run: the follower count is the counter.
+    /// Follows the author; the follower count is the counter.
     async fn follow(&mut self, user: &User, node: usize) {
         let action = Action::Add {
             key: format!("followers of {}", self.stage.author.id),
@@ -263,8 +274,9 @@ impl Worker {
             ("to_user_id", &to),
             ("action_type", "1"),
         ];
-        if self.count > 1 {
-            // Repeats change nothing and are no further elements.
+        // Repeats change nothing and are no further elements; they wait for a first one that
+        // certainly counts, and are not sent while that is not known.
+        if self.follows == Follows::Yes {
             drop(
                 self.target
                     .post(self.target.node(node), "/douyin/relation/action/", &query)
@@ -272,11 +284,26 @@ impl Worker {
             );
             return;
         }
-        self.write(node, "/douyin/relation/action/", &query, action)
-            .await;
+        if self.follows == Follows::Perhaps {
+            return self.read("followers", node).await;
+        }
+        self.follows = match self
+            .write(node, "/douyin/relation/action/", &query, action)
+            .await
+        {
+            Kind::Ok => Follows::Yes,
+            Kind::Info => Follows::Perhaps,
+            Kind::Fail | Kind::Invoke => Follows::No,
+        };
     }
 
-    async fn write(&mut self, node: usize, path: &str, query: &[(&str, &str)], action: Action) {
+    async fn write(
+        &mut self,
+        node: usize,
+        path: &str,
+        query: &[(&str, &str)],
+        action: Action,
+    ) -> Kind {
         let node = self.target.node(node).to_owned();
         let process = self.process;
         self.recorder
@@ -290,6 +317,7 @@ impl Worker {
             }
         };
         self.recorder.note(process, kind, action, &node);
+        kind
     }
 
     async fn read(&mut self, name: &str, node: usize) {
