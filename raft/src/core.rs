@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::cluster;
 use storage::log::LogStore;
-use tokio::sync::{broadcast, mpsc, watch};
+use tokio::sync::{Semaphore, broadcast, mpsc, watch};
 use transport::network::Network;
 
 use crate::barrier;
@@ -57,6 +57,8 @@ pub(crate) struct Core {
     pub(crate) is_disk_low: AtomicBool,
     /// At the leader: so many voters are low on disk that no write could be committed.
     pub(crate) is_quorum_low: AtomicBool,
+    /// One place for each write of this node's clients.
+    pub(crate) places: Semaphore,
     pub(crate) proposals: mpsc::Sender<Waiting>,
     pub(crate) barriers: mpsc::Sender<barrier::Waiting>,
     pub(crate) stopping: watch::Sender<bool>,
@@ -79,6 +81,7 @@ impl Core {
             applied_bytes: AtomicU64::new(0),
         };
         Self {
+            places: Semaphore::new(options.limits.writes_max.min(Semaphore::MAX_PERMITS)),
             options,
             network: parts.network,
             log: parts.log,

@@ -28,6 +28,10 @@ pub(crate) async fn write(
     within: Duration,
 ) -> Result<Written, Error> {
     let deadline = Instant::now() + within;
+    let Ok(_place) = core.places.try_acquire() else {
+        metrics::counter!("yin_raft_writes_refused_total", "why" => "places").increment(1);
+        return Err(core.unavailable("too many writes are under way on this node"));
+    };
     let mut effort = Effort {
         core,
         write: Write {

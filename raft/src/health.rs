@@ -1,7 +1,7 @@
-//! Two reasons not to lead although a majority would have it: this node's disk is nearly full, or
-//! its wall clock is not the majority's.
+//! Reasons not to lead although a majority would have it: this node's disk is nearly full, its wall
+//! clock is not the majority's, or it is no voter any more.
 //!
-//! Raft itself needs neither. But a leader that cannot write takes every write down with it, and
+//! Raft itself needs none of it. But a leader that cannot write takes every write down with it, and
 //! the leader's clock is everyone's: it stamps what the state machine calls time.
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use crate::codec;
 use crate::core::Core;
 use crate::membership;
 use crate::message::{Admin, AdminOutcome, Peek, service};
+use crate::status;
 use crate::types::Raft;
 
 /// A round trip longer than this says too little about the other clock.
@@ -97,6 +98,7 @@ pub(crate) fn look_at_disk(core: &Core) {
     } else {
         tracing::info!("there is room on the disk again");
     }
+    status::tell(core);
 }
 
 /// Why this leader should not lead, and who might instead.
@@ -106,6 +108,10 @@ fn unfit(
     seen: &[Seen],
 ) -> Option<(&'static str, BTreeSet<u64>)> {
     let with_room = seen.iter().filter(|it| !it.is_disk_low);
+    if !voters.contains(&core.me()) {
+        let why = "it has no vote any more";
+        return Some((why, with_room.map(|it| it.node).collect()));
+    }
     let max = i64::try_from(core.options.timing.clock_skew_ms_max).unwrap_or(i64::MAX);
     let middle = middle_clock(voters.len(), seen);
     if let Some(middle) = middle.filter(|middle| middle.abs() > max) {

@@ -148,7 +148,14 @@ async fn run(core: &Core, raft: &Raft, admin: Admin) -> AdminOutcome {
                 None => raft.add_learner(node, member, false).await,
             }
         }
-        Admin::SetVoters { voters } => raft.change_membership(voters, true).await,
+        Admin::SetVoters { voters } => {
+            let is_leaving = !voters.contains(&core.me());
+            let done = raft.change_membership(voters, true).await;
+            if done.is_ok() && is_leaving {
+                step_down(core, raft).await;
+            }
+            done
+        }
         Admin::Remove { node } => {
             if member_of(raft, node).is_none() {
                 return AdminOutcome::Done;
@@ -268,6 +275,17 @@ async fn transfer(core: &Core, raft: &Raft, to: Option<u64>) -> AdminOutcome {
     resume(raft).await;
     AdminOutcome::Refused {
         why: format!("node {target} did not take over in time"),
+    }
+}
+
+/// Hands over since this node votes no more: openraft would let it lead on as a learner.
+async fn step_down(core: &Core, raft: &Raft) {
+    match transfer(core, raft, None).await {
+        AdminOutcome::Done | AdminOutcome::NotLeader { .. } => {}
+        // The watch over the leader's fitness tries again.
+        AdminOutcome::Refused { why } | AdminOutcome::Unknown { why } => {
+            tracing::warn!(why, "leadership was not handed over");
+        }
     }
 }
 

@@ -26,7 +26,7 @@ use crate::message::{
     Appended, AskVote, GiveVote, SnapshotHead, SnapshotTaken, Transfer, Transferred, encode_append,
     service,
 };
-use crate::snapshot::{SnapshotData, SnapshotOf, off_thread, send_all};
+use crate::snapshot::{SnapshotData, SnapshotOf, send_all};
 use crate::types::{LogId, Member, Types, Vote};
 
 /// Appends to one follower that are under way at once. The log lane handles them in order, each
@@ -215,8 +215,7 @@ impl RaftNetworkV2<Types> for Peer {
         });
         let (chunks, taken) = mpsc::channel(CHUNKS_AHEAD);
         let data = snapshot.snapshot;
-        // Ends by itself once nobody takes the chunks any more.
-        let reading = off_thread(move || send_all(&data, &chunks));
+        let reading = send_all(data, chunks);
         let sending = self.network.transfer(
             self.peer,
             service::SNAPSHOT,

@@ -67,11 +67,6 @@ impl Progress {
         matches!(tokio::time::timeout_at(deadline, reached).await, Ok(Ok(())))
     }
 
-    #[cfg(test)]
-    pub(crate) fn waiters(&self) -> usize {
-        self.lock().waiters.len()
-    }
-
     fn lock(&self) -> MutexGuard<'_, Waiting> {
         // Nothing under this lock can panic half way through a change.
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -87,5 +82,34 @@ struct Forget<'a> {
 impl Drop for Forget<'_> {
     fn drop(&mut self) {
         self.progress.lock().waiters.remove(&self.ticket);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn only_who_is_reached_is_woken_and_nobody_is_forgotten() {
+        let progress = Progress::default();
+        progress.advance(3);
+        let soon = Instant::now() + Duration::from_millis(10);
+        assert!(progress.reach(3, soon).await);
+        assert!(!progress.reach(4, soon).await);
+        assert!(progress.lock().waiters.is_empty(), "it gave up and left");
+        let late = Instant::now() + Duration::from_secs(10);
+        let advancing = async {
+            tokio::task::yield_now().await;
+            assert_eq!(progress.lock().waiters.len(), 2);
+            progress.advance(5);
+            assert_eq!(progress.lock().waiters.len(), 1);
+            progress.advance(9);
+        };
+        let (near, far, ()) =
+            tokio::join!(progress.reach(5, late), progress.reach(7, late), advancing);
+        assert!(near && far);
+        assert!(progress.lock().waiters.is_empty());
     }
 }

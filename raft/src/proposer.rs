@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::codec::BatchBuilder;
 use crate::core::Core;
+use crate::health;
 use crate::message::{Write, WriteOutcome};
 use crate::replica::Error;
 use crate::types::{Batch, Types};
@@ -138,7 +139,8 @@ fn gather(core: &Core, first: Waiting, queue: &mut mpsc::Receiver<Waiting>) -> O
     // One stamp for all: their order is the log's.
     let stamp = core.clock.now();
     while let Some(waiting) = next {
-        if waiting.claim.take(PROPOSED) {
+        // One that nobody waits for any more was given up, here or at the node that forwarded it.
+        if !waiting.answer.is_closed() && waiting.claim.take(PROPOSED) {
             let Write {
                 request,
                 issued,
@@ -187,6 +189,10 @@ impl NextEntry {
             Err(Error::Stopped { why }) => return self.tell_all(&refused(core, &why)),
             Err(_) => return self.tell_all(&WriteOutcome::NotLeader { leader: None }),
         };
+        health::look_at_disk(core);
+        if let ControlFlow::Break(no) = check(core) {
+            return self.tell_all(&no);
+        }
         match raft.client_write(self.batch.clone()).await {
             Ok(written) => self.tell_each(written.log_id.index(), written.data.0),
             Err(error) => self.tell_all(&not_written(error)),

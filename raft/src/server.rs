@@ -13,6 +13,7 @@ use transport::network::{Error, Handler, Handlers, PeerId, Receiver, Refusal, Se
 use crate::barrier;
 use crate::codec;
 use crate::core::Core;
+use crate::health;
 use crate::membership;
 use crate::message::{
     Admin, Appended, AskVote, GiveVote, Peek, SnapshotHead, SnapshotTaken, Transfer, Transferred,
@@ -20,7 +21,7 @@ use crate::message::{
 };
 use crate::proposer;
 use crate::snapshot::{self, snapshot_of};
-use crate::types::{LogId, Raft, Vote};
+use crate::types::{Entry, LogId, Payload, Raft, Vote};
 
 /// All services of this crate.
 pub(crate) fn handlers(core: &Arc<Core>) -> Handlers {
@@ -68,7 +69,9 @@ impl Handler for Answering {
             service::HEARTBEAT | service::APPEND => self.append(&core, from, &body).await,
             service::WRITE => {
                 let write: Write = codec::decode(self.service.name, &body)?;
-                let outcome = proposer::propose(&core, write, left).await;
+                // The rest is for the way back: an outcome that comes too late is one that is not
+                // known.
+                let outcome = proposer::propose(&core, write, left.mul_f32(0.9)).await;
                 Ok(codec::encode(&outcome))
             }
             service::READ_INDEX => {
@@ -84,10 +87,13 @@ impl Handler for Answering {
                 Ok(codec::encode(&outcome))
             }
             service::TRANSFER => self.transfer(&core, from, &body).await,
-            service::PEEK => Ok(codec::encode(&Peek {
-                now: core.clock.now(),
-                is_disk_low: core.is_disk_low(),
-            })),
+            service::PEEK => {
+                health::look_at_disk(&core);
+                Ok(codec::encode(&Peek {
+                    now: core.clock.now(),
+                    is_disk_low: core.is_disk_low(),
+                }))
+            }
             other => Err(Refusal(format!("no such service: {}", other.name))),
         }
     }
@@ -110,8 +116,10 @@ impl Answering {
     async fn append(&self, core: &Core, from: PeerId, body: &Bytes) -> Result<Bytes, Refusal> {
         let append = decode_append(body)?;
         in_own_name(from, append.leader)?;
-        if !append.request.entries.is_empty() && core.is_disk_low() {
-            // Not acknowledged, so not counted on; heartbeats still are answered.
+        let has_commands = |entry: &Entry| matches!(entry.payload, Payload::Normal(_));
+        if core.is_disk_low() && append.request.entries.iter().any(has_commands) {
+            // Not acknowledged, so not counted on. Heartbeats and what a new leader or a membership
+            // change needs still go: they are small, and without them there would be no reads.
             return Err(Refusal("the disk is nearly full".to_owned()));
         }
         let raft = running(core)?;

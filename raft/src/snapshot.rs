@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use model::error::Fault;
 use openraft::storage::{RaftSnapshotBuilder, Snapshot};
+use storage::log::LogStore;
 use storage::state::{SnapshotInfo, SnapshotSink, StateStore};
 use tokio::sync::mpsc;
 use transport::network;
@@ -154,8 +155,63 @@ impl RaftSnapshotBuilder<Types> for Builder {
     }
 }
 
-/// Chunks of a transfer that wait to be written.
-const CHUNKS_WAITING: usize = 4;
+/// Installs a snapshot that was received whole before this process began and not installed, and
+/// cuts off what the log says otherwise.
+///
+/// openraft installs it at its start as well, but would keep entries that were never committed and
+/// stand where the snapshot has others.
+///
+/// # Errors
+/// When the disk fails.
+pub(crate) async fn finish_interrupted(
+    durability: &Arc<Durability>,
+    log: &dyn LogStore,
+) -> io::Result<()> {
+    let this = Arc::clone(durability);
+    let installed = off_thread(move || {
+        let Some(info) = this.state.current_snapshot()? else {
+            return Ok(None);
+        };
+        let held = codec::decode_marker(&info.marker)?.last_log_id;
+        let applied = codec::decode_marker(&this.state.read()?.marker)?.last_log_id;
+        if held <= applied {
+            return Ok(None);
+        }
+        tracing::info!(
+            snapshot = info.id,
+            "installing a snapshot that came in before"
+        );
+        let store = Arc::clone(&this.state);
+        Ok(this.install(&SnapshotData { store, info })?.last_log_id)
+    })
+    .await?;
+    let Some(last) = installed else {
+        return Ok(());
+    };
+    let index = last.index();
+    let held = log.held();
+    let is_there = held.first.is_some_and(|first| first <= index)
+        && held.last.is_some_and(|last| last >= index);
+    if !is_there {
+        return Ok(());
+    }
+    let entries = log.read(index..index + 1, 1)?;
+    let Some((_, bytes)) = entries.first() else {
+        return Ok(());
+    };
+    if codec::decode_entry(bytes)?.log_id != last {
+        tracing::warn!(
+            index,
+            "the log differs from the snapshot and is cut off there"
+        );
+        log.truncate_from(index).await?;
+    }
+    Ok(())
+}
+
+/// Received bytes that are written at once: a trip to another thread for each small chunk would
+/// cost more than the writing.
+const WRITE_BYTES: usize = 1 << 20;
 
 /// Writes an incoming snapshot to this disk and checks that it is whole and the one announced.
 ///
@@ -166,64 +222,70 @@ pub(crate) async fn receive(
     state: &Arc<dyn StateStore>,
     marker: Bytes,
     bytes: u64,
-    chunks: mpsc::Receiver<Result<Bytes, network::Error>>,
+    mut chunks: mpsc::Receiver<Result<Bytes, network::Error>>,
 ) -> Result<SnapshotInfo, String> {
+    let in_words = |error: io::Error| error.to_string();
     let state = Arc::clone(state);
-    let (sender, receiver) = mpsc::channel(CHUNKS_WAITING);
-    let writer =
-        tokio::task::spawn_blocking(move || write_all(state.receive_snapshot()?, receiver));
-    let moved = forward(chunks, sender).await;
-    let info = match writer.await {
-        Ok(Ok(Some(info))) => info,
-        Ok(Ok(None)) => return Err(moved.err().unwrap_or_else(|| "it broke off".to_owned())),
-        Ok(Err(fault)) => return Err(fault.to_string()),
-        Err(error) => return Err(format!("writing broke off: {error}")),
-    };
-    moved?;
+    let mut sink = off_thread(move || state.receive_snapshot())
+        .await
+        .map_err(in_words)?;
+    let mut gathered = Vec::new();
+    let mut count = 0;
+    while let Some(chunk) = chunks.recv().await {
+        let chunk = chunk.map_err(|error| error.to_string())?;
+        count += chunk.len();
+        gathered.push(chunk);
+        if count >= WRITE_BYTES {
+            let full = std::mem::take(&mut gathered);
+            sink = write(sink, full).await.map_err(in_words)?;
+            count = 0;
+        }
+    }
+    sink = write(sink, gathered).await.map_err(in_words)?;
+    let info = off_thread(move || sink.finish()).await.map_err(in_words)?;
     if info.marker != marker || info.bytes != bytes {
         return Err("what arrived is not the snapshot that was announced".to_owned());
     }
     Ok(info)
 }
 
-/// A chunk, or word that all chunks were there.
-enum Part {
-    Chunk(Bytes),
-    End,
-}
-
-async fn forward(
-    mut chunks: mpsc::Receiver<Result<Bytes, network::Error>>,
-    parts: mpsc::Sender<Part>,
-) -> Result<(), String> {
-    let gone = || "the disk did not take it".to_owned();
-    while let Some(chunk) = chunks.recv().await {
-        let chunk = chunk.map_err(|error| error.to_string())?;
-        parts.send(Part::Chunk(chunk)).await.map_err(|_| gone())?;
-    }
-    parts.send(Part::End).await.map_err(|_| gone())
-}
-
-/// None when the parts ended without an end.
-fn write_all(
+async fn write(
     mut sink: Box<dyn SnapshotSink>,
-    mut parts: mpsc::Receiver<Part>,
-) -> Result<Option<SnapshotInfo>, Fault> {
-    while let Some(part) = parts.blocking_recv() {
-        match part {
-            Part::Chunk(chunk) => sink.write(&chunk)?,
-            Part::End => return sink.finish().map(Some),
+    chunks: Vec<Bytes>,
+) -> io::Result<Box<dyn SnapshotSink>> {
+    off_thread(move || {
+        for chunk in chunks {
+            sink.write(&chunk)?;
         }
-    }
-    Ok(None)
+        Ok(sink)
+    })
+    .await
 }
 
-/// Reads the stream of a snapshot of this disk into `chunks`; ends early when nobody takes them.
-pub(crate) fn send_all(snapshot: &SnapshotData, chunks: &mpsc::Sender<Bytes>) -> Result<(), Fault> {
-    for chunk in snapshot.store.snapshot_chunks(&snapshot.info.id)? {
-        if chunks.blocking_send(chunk?).is_err() {
+/// Reads the stream of `snapshot` into `chunks`; ends early when nobody takes them.
+///
+/// Each chunk is a short trip to another thread: one that waited there for a slow peer would hold
+/// up everything else that blocks.
+///
+/// # Errors
+/// When the disk fails.
+pub(crate) async fn send_all(
+    snapshot: SnapshotData,
+    chunks: mpsc::Sender<Bytes>,
+) -> io::Result<()> {
+    let mut stream = off_thread(move || snapshot.store.snapshot_chunks(&snapshot.info.id)).await?;
+    loop {
+        let (next, rest) = off_thread(move || {
+            let next = stream.next().transpose()?;
+            Ok((next, stream))
+        })
+        .await?;
+        let Some(chunk) = next else {
+            return Ok(());
+        };
+        if chunks.send(chunk).await.is_err() {
             return Ok(());
         }
+        stream = rest;
     }
-    Ok(())
 }

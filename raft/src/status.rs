@@ -51,6 +51,19 @@ pub(crate) fn now(core: &Core) -> Status {
     status
 }
 
+/// Tells those who watch, unless nothing changed but the time.
+pub(crate) fn tell(core: &Core) {
+    let mut status = now(core);
+    core.status.send_if_modified(|known| {
+        let age = std::mem::replace(&mut known.quorum_age_ms, status.quorum_age_ms);
+        let is_changed = *known != status;
+        // An age that comes or goes is news; that it grows is not.
+        let is_news = is_changed || age.is_some() != status.quorum_age_ms.is_some();
+        std::mem::swap(known, &mut status);
+        is_news
+    });
+}
+
 /// What a node is that cannot take part just now.
 fn at_rest(role: Role) -> Role {
     match role {
@@ -92,6 +105,7 @@ fn of(me: u64, metrics: &RaftMetrics<Types>) -> Status {
             .replication
             .iter()
             .flatten()
+            .filter(|(node, _)| **node != me)
             .map(|(node, id)| (NodeId(*node), index_of(id.as_ref())))
             .collect(),
         quorum_age_ms: metrics.last_quorum_acked.map(|acked| {

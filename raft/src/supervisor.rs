@@ -22,6 +22,7 @@ use crate::log_store::Log;
 use crate::machine::Machine;
 use crate::network::Peers;
 use crate::replica::Error;
+use crate::snapshot;
 use crate::status;
 use crate::types::Raft;
 
@@ -46,6 +47,9 @@ pub(crate) async fn open(core: &Arc<Core>) -> Result<(Raft, Ended), String> {
     let limits = &core.options.limits;
     let (alive, ended) = mpsc::channel(1);
     let bench = Arc::clone(&core.bench);
+    snapshot::finish_interrupted(&bench.durability, &*core.log)
+        .await
+        .map_err(|error| error.to_string())?;
     let machine = Machine::open(bench, alive.clone()).map_err(|fault| fault.to_string())?;
     let log = Log::new(
         Arc::clone(&core.log),
@@ -75,7 +79,7 @@ pub(crate) async fn supervise(core: Arc<Core>, mut raft: Raft, mut ended: Ended)
         let end = follow(&core, &raft).await;
         core.set_running(Running::Restarting);
         let (why, has_let_go) = close(raft, ended).await;
-        tell(&core);
+        status::tell(&core);
         match end {
             End::Told => return stop(&core, "it was told to stop".to_owned()),
             End::Died if !has_let_go => {
@@ -105,7 +109,7 @@ pub(crate) async fn recover(core: Arc<Core>, mut raft: Raft) {
             _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
             recovered = raft.wait_for_recovery(None) => if recovered.is_ok() {
                 core.is_recovered.send_replace(true);
-                tell(&core);
+                status::tell(&core);
                 return;
             },
         }
@@ -153,7 +157,7 @@ async fn follow(core: &Core, raft: &Raft) -> End {
                 std::mem::replace(known, leadership) != leadership
             });
         }
-        tell(core);
+        status::tell(core);
         call_by_address(core, &mut addresses);
         loop {
             tokio::select! {
@@ -170,19 +174,6 @@ async fn follow(core: &Core, raft: &Raft) -> End {
             }
         }
     }
-}
-
-/// Tells those who watch, unless nothing changed but the time.
-fn tell(core: &Core) {
-    let mut status = status::now(core);
-    core.status.send_if_modified(|known| {
-        let age = std::mem::replace(&mut known.quorum_age_ms, status.quorum_age_ms);
-        let is_changed = *known != status;
-        // An age that comes or goes is news; that it grows is not.
-        let is_news = is_changed || age.is_some() != status.quorum_age_ms.is_some();
-        std::mem::swap(known, &mut status);
-        is_news
-    });
 }
 
 /// Tells the network where the members are, when the membership says something new: in between,
@@ -250,7 +241,7 @@ fn stop(core: &Core, why: String) {
     tracing::info!(why, "the replica stopped");
     core.set_running(Running::Stopped(why));
     core.leadership.send_replace(Leadership::default());
-    tell(core);
+    status::tell(core);
 }
 
 #[derive(Default)]

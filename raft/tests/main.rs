@@ -2,4 +2,11 @@
 //! sees the inside of the crate: openraft's own test suite runs on the adapters, and the bytes of
 //! the codec are held here.
 mod agreement;
+mod codec;
+mod faults;
+mod fitness;
+mod lasting;
+mod members;
+mod reading;
+mod suite;
 mod support;

@@ -4,15 +4,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use model::command::{Operation, RequestId};
+use model::command::Operation;
 use model::id::{NodeId, UserId};
 use storage::log::memory::{MemoryLog, Syncing};
+use storage::state::StateStore;
+use storage::state::memory::MemoryState;
 use transport::memory::{Fault, Hub, Link, address_of};
 use transport::network::{Network, PeerId};
 
 use super::clock::TestClock;
 use super::lossy::Lossy;
-use super::state::MemoryState;
 use super::wait::{eventually, until};
 use super::words;
 use crate::options::{Options, Parts, Room};
@@ -24,7 +25,8 @@ pub(crate) const WITHIN: Duration = Duration::from_secs(20);
 pub(crate) struct Node {
     pub(crate) id: NodeId,
     pub(crate) log: MemoryLog,
-    pub(crate) state: MemoryState,
+    /// In a box of its own, so that a test can count who holds it.
+    pub(crate) state: Arc<MemoryState>,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) is_low: Arc<AtomicBool>,
     pub(crate) network: Arc<Lossy>,
@@ -165,8 +167,8 @@ impl Cluster {
     /// Ends a node as `kill -9` does, and starts it again on what is left.
     pub(crate) async fn restart(&mut self, id: u64) {
         let node = self.kill(id).await;
-        let log = node.log.kill();
-        self.start_again(node, log).await;
+        let (log, state) = (node.log.kill(), node.state.kill());
+        self.start_again(node, log, state).await;
     }
 
     pub(crate) async fn kill(&mut self, id: u64) -> Node {
@@ -176,8 +178,9 @@ impl Cluster {
         node
     }
 
-    pub(crate) async fn start_again(&mut self, old: Node, log: MemoryLog) {
+    pub(crate) async fn start_again(&mut self, mut old: Node, log: MemoryLog, state: MemoryState) {
         let id = old.id.0;
+        old.state = Arc::new(state);
         let node = start(&self.hub, (self.make)(old.id), log, Some(old)).await;
         self.nodes.insert(id, node);
     }
@@ -212,12 +215,6 @@ impl Cluster {
     }
 }
 
-/// A proposal with the request id of `other`.
-pub(crate) fn again(other: &Proposal) -> Proposal {
-    let RequestId(_) = other.request;
-    other.clone()
-}
-
 async fn start(hub: &Hub, options: Options, log: MemoryLog, old: Option<Node>) -> Node {
     let id = options.node;
     let network = Arc::new(Lossy::new(hub.join(PeerId(id.0))));
@@ -226,11 +223,7 @@ async fn start(hub: &Hub, options: Options, log: MemoryLog, old: Option<Node>) -
     }
     let (state, clock, is_low) = match old {
         Some(old) => (old.state, old.clock, old.is_low),
-        None => (
-            MemoryState::default(),
-            Arc::new(TestClock::new()),
-            Arc::default(),
-        ),
+        None => (Arc::default(), Arc::new(TestClock::new()), Arc::default()),
     };
     let room: Room = {
         let is_low = Arc::clone(&is_low);
@@ -239,7 +232,7 @@ async fn start(hub: &Hub, options: Options, log: MemoryLog, old: Option<Node>) -
     let parts = Parts {
         network: Arc::clone(&network) as Arc<dyn Network>,
         log: Arc::new(log.clone()),
-        state: Arc::new(state.clone()),
+        state: Arc::clone(&state) as Arc<dyn StateStore>,
         clock: Arc::clone(&clock) as Arc<dyn crate::clock::Clock>,
         room: Some(room),
     };

@@ -2,6 +2,5 @@
 pub(crate) mod clock;
 pub(crate) mod cluster;
 pub(crate) mod lossy;
-pub(crate) mod state;
 pub(crate) mod wait;
 pub(crate) mod words;

@@ -1,0 +1,151 @@
+//! What outlives restarts, power cuts and purged logs.
+use std::time::Duration;
+
+use crate::options::{Limits, Options};
+use crate::replica::{Consistency, Role};
+use crate::tests::support::cluster::Cluster;
+use crate::tests::support::wait::{eventually, until};
+
+fn short_log(node: model::id::NodeId) -> Options {
+    Options {
+        limits: Limits {
+            keep_entries: 5,
+            // A snapshot that is sent into the void is given up before the void is healed for long.
+            transfer_stall: Duration::from_secs(1),
+            ..Limits::default()
+        },
+        ..Options::new(node)
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_killed_node_goes_on_from_its_stores() {
+    let mut cluster = Cluster::of(3).await;
+    cluster.say(1, "before").await.unwrap();
+    for id in [1, 2, 3] {
+        cluster.restart(id).await;
+        let leader = cluster.leader().await;
+        cluster.say(leader, &format!("after {id}")).await.unwrap();
+    }
+    let expected = ["before", "after 1", "after 2", "after 3"];
+    assert_eq!(cluster.settled().await, expected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_single_node_goes_on_from_its_stores() {
+    let mut cluster = Cluster::of(1).await;
+    cluster.say(1, "before").await.unwrap();
+    cluster.restart(1).await;
+    assert_eq!(cluster.said(1, Consistency::Local).await, ["before"]);
+    cluster.say(1, "after").await.unwrap();
+    assert_eq!(cluster.settled().await, ["before", "after"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn after_a_power_cut_everywhere_nothing_acknowledged_is_gone() {
+    let mut cluster = Cluster::of(3).await;
+    for number in 0..20 {
+        cluster.say(1, &format!("number {number}")).await.unwrap();
+    }
+    let mut dead = Vec::new();
+    for id in [1, 2, 3] {
+        dead.push(cluster.kill(id).await);
+    }
+    for node in dead {
+        // The state loses everything: nothing of it was made durable.
+        let (log, state) = (node.log.power_cut(), node.state.power_cut());
+        cluster.start_again(node, log, state).await;
+    }
+    // Local reads wait until the state is where it was.
+    for id in [1, 2, 3] {
+        assert_eq!(cluster.said(id, Consistency::Local).await.len(), 20);
+    }
+    assert_eq!(cluster.settled().await.len(), 20);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_log_goes_only_up_to_what_survives_a_power_cut() {
+    let mut cluster = Cluster::with(1, short_log).await;
+    for number in 0..30 {
+        cluster.say(1, &format!("number {number}")).await.unwrap();
+    }
+    cluster.node(1).replica.snapshot_now().await.unwrap();
+    let purged = |it: &crate::replica::Status| it.purged_index > 20;
+    until("purged", &cluster.node(1).replica, purged).await;
+    cluster.say(1, "after the snapshot").await.unwrap();
+    let node = cluster.kill(1).await;
+    let (log, state) = (node.log.power_cut(), node.state.power_cut());
+    cluster.start_again(node, log, state).await;
+    let said = cluster.said(1, Consistency::Local).await;
+    assert_eq!(said.len(), 31);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_node_behind_a_purged_log_gets_a_snapshot() {
+    let mut cluster = Cluster::with(3, short_log).await;
+    let behind = cluster.follower().await;
+    cluster.isolate(behind);
+    let leader = cluster.leader_among(&cluster.others(behind)).await;
+    for number in 0..60 {
+        let text = format!("number {number}");
+        cluster.say(leader, &text).await.unwrap();
+    }
+    for id in cluster.others(behind) {
+        let replica = &cluster.node(id).replica;
+        replica.snapshot_now().await.unwrap();
+        until("purged", replica, |it| it.purged_index > 40).await;
+    }
+    let before = cluster.node(behind).replica.status().applied_index;
+    let mut events = cluster.node(behind).replica.events();
+    cluster.hub.heal();
+    assert_eq!(cluster.settled().await.len(), 60);
+    let status = cluster.node(behind).replica.status();
+    assert!(status.snapshot_index > before, "{status:?}");
+    let replaced = std::iter::from_fn(|| events.try_recv().ok()).find(|it| it.is_replaced);
+    assert!(replaced.is_some_and(|it| it.index > before));
+    // And it is a good node from then on.
+    cluster.restart(behind).await;
+    cluster.say(behind, "back").await.unwrap();
+    assert_eq!(cluster.settled().await.len(), 61);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_node_starts_from_a_snapshot() {
+    let mut cluster = Cluster::with(1, short_log).await;
+    for number in 0..40 {
+        cluster.say(1, &format!("number {number}")).await.unwrap();
+    }
+    let first = &cluster.node(1).replica;
+    first.snapshot_now().await.unwrap();
+    until("purged", first, |it| it.purged_index > 20).await;
+    cluster.join(2).await;
+    assert_eq!(cluster.said(2, Consistency::Linearizable).await.len(), 40);
+    let second = &cluster.node(2).replica;
+    until("a learner", second, |it| {
+        it.role == Role::Learner && it.is_recovered
+    })
+    .await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn snapshots_are_taken_when_they_are_due() {
+    let often = |node| Options {
+        limits: Limits {
+            snapshot_entries: 50,
+            keep_entries: 10,
+            ..Limits::default()
+        },
+        ..Options::new(node)
+    };
+    let cluster = Cluster::with(3, often).await;
+    for id in [1, 2, 3] {
+        let replica = &cluster.node(id).replica;
+        eventually("two snapshots", || async {
+            cluster.say(1, "again and again").await.unwrap();
+            let status = replica.status();
+            (status.snapshot_index > 100 && status.purged_index > 50).then_some(())
+        })
+        .await;
+    }
+    cluster.settled().await;
+}
