@@ -8,6 +8,7 @@ use bytes::Bytes;
 mod file;
 mod frame;
 mod index;
+mod lock;
 pub mod memory;
 mod recover;
 pub mod segment;

@@ -177,6 +177,24 @@ fn a_hole_in_the_last_batch_is_a_torn_tail_too() {
     }
 }
 
+/// Two torn writes at the same place: the first frame of the second one must not find the rest of the
+/// first one behind it.
+#[test]
+fn what_was_cut_off_never_completes_another_batch() {
+    let batch = last_batch();
+    let whole = batch.new_bytes();
+    let mut torn = whole.clone();
+    torn[batch.begin] ^= 1;
+    let dir = batch.with(&torn, true);
+    assert_eq!(last_of(dir.path()), 4);
+    let segment = dir.path().join(&batch.segment);
+    let mut bytes = fs::read(&segment).unwrap();
+    let first_frame = batch.begin..batch.begin + 96;
+    bytes[first_frame.clone()].copy_from_slice(&whole[first_frame]);
+    fs::write(&segment, bytes).unwrap();
+    assert_eq!(last_of(dir.path()), 4);
+}
+
 #[test]
 fn what_the_note_says_was_synced_is_never_a_torn_tail() {
     let batch = last_batch();
@@ -296,6 +314,14 @@ fn an_interrupted_creation_can_be_repeated() {
     fill(&log, 1..=3, 10);
     drop(log);
     assert_eq!(opens_with(dir.path()).unwrap(), 3);
+    // Where a log was there is no new one.
+    fs::remove_file(dir.path().join("00000000000000000001.segment")).unwrap();
+    let created = SegmentLog::create(dir.path(), &owner(1), small(8 << 10));
+    assert!(matches!(created.err(), Some(OpenError::Damaged { .. })));
+    assert!(matches!(
+        opens_with(dir.path()),
+        Err(OpenError::Damaged { .. })
+    ));
 }
 
 #[test]

@@ -169,9 +169,16 @@ fn damage_is_told() {
         state.commit(changes, marker).unwrap();
     }
     let built = state.build_snapshot().unwrap();
+    let durable = dir.path().join("durable");
+    let before = fs::read(&durable).unwrap();
     state.install_snapshot(&built.id).unwrap();
     drop(state);
-    let durable = dir.path().join("durable");
+    // The state of another time than the note.
+    let after = fs::read(&durable).unwrap();
+    fs::write(&durable, before).unwrap();
+    let opened = RocksState::open(dir.path(), &owner(1), options());
+    assert!(matches!(opened.err(), Some(OpenError::Damaged { .. })));
+    fs::write(&durable, after).unwrap();
     let whole = fs::read(&durable).unwrap();
     for at in 0..whole.len() {
         flip(&durable, at, 4);

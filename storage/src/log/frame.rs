@@ -224,3 +224,69 @@ impl Batch {
         self.bytes[start..start + 4].copy_from_slice(&sum.to_le_bytes());
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch() -> Vec<u8> {
+        let mut batch = Batch::new(Vec::new(), 7, 4096, 3);
+        assert_eq!(batch.push(Kind::Entry, 11, b"eleven"), 4096);
+        assert_eq!(batch.push(Kind::Purge, 12, &[]), 4096 + 32);
+        batch.seal();
+        assert_eq!(batch.end(), 4096 + 56);
+        batch.into_buffer()
+    }
+
+    #[test]
+    fn frames_come_back() {
+        let bytes = batch();
+        let first = Frame {
+            kind: Kind::Entry,
+            is_last: false,
+            batch: 3,
+            index: 11,
+            payload: b"eleven",
+        };
+        let second = Frame {
+            kind: Kind::Purge,
+            is_last: true,
+            batch: 3,
+            index: 12,
+            payload: &[],
+        };
+        assert_eq!(decode(&bytes, 7, 4096), Decoded::Frame(first));
+        assert_eq!(decode(&bytes[32..], 7, 4096 + 32), Decoded::Frame(second));
+        assert_eq!(decode(&bytes[56..], 7, 4096 + 56), Decoded::End);
+        assert_eq!(decode(&[0; 64], 7, 4096), Decoded::End);
+    }
+
+    #[test]
+    fn a_frame_is_one_only_in_its_segment_and_place_and_unchanged() {
+        let bytes = batch();
+        assert_eq!(decode(&bytes, 8, 4096), Decoded::Bad);
+        assert_eq!(decode(&bytes, 7, 4096 + 32), Decoded::Bad);
+        assert_eq!(decode(&bytes[..31], 7, 4096), Decoded::Bad);
+        for at in 0..32 {
+            for bit in 0..8 {
+                let mut changed = bytes.clone();
+                changed[at] ^= 1 << bit;
+                assert_eq!(
+                    decode(&changed, 7, 4096),
+                    Decoded::Bad,
+                    "byte {at} bit {bit}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn later_batches_are_found_behind_garbage() {
+        let mut bytes = vec![0xa5; 4096];
+        bytes.extend(batch());
+        assert!(has_frame_after(&bytes, 2, 7, 100));
+        assert!(!has_frame_after(&bytes, 3, 7, 100), "not later than that");
+        assert!(!has_frame_after(&bytes, 2, 8, 100), "of another segment");
+        assert!(!has_frame_after(&bytes, 2, 7, 4096 + 40), "behind it");
+    }
+}

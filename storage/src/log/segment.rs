@@ -2,7 +2,7 @@
 //!
 //! Calls change the index in memory and queue a record, as one step; the writer makes batches of
 //! the queue. So the order on disk is the order of the calls.
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -13,12 +13,12 @@ use std::thread::JoinHandle;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use rustix::fs::FlockOperation;
 use tokio::sync::oneshot;
 
 use super::file::{self, HEADER_BYTES, Head, Header};
 use super::frame::{self, PAYLOAD_BYTES_MAX};
 use super::index::{Found, Index, Location, Slot};
+use super::lock::Lock;
 use super::recover::{self, Active, Recovered, SegmentLasts};
 use super::shared::{Op, Shared, What};
 use super::spare::Spare;
@@ -30,7 +30,6 @@ use crate::owner::Owner;
 /// The first segment is small, so that an empty directory is ready at once.
 const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
 const ROOM_UNIT_BYTES: usize = 1024;
-const LOCK: &str = "lock";
 
 /// How a log is laid out.
 #[derive(Clone, Debug)]
@@ -63,20 +62,27 @@ struct Inner {
     shared: Arc<Shared>,
     room: u32,
     threads: Mutex<Vec<JoinHandle<()>>>,
-    _lock: Lock,
 }
 
 impl SegmentLog {
     /// Makes an empty log. What an interrupted earlier call left behind is replaced.
     ///
     /// # Errors
-    /// `AlreadyExists` when there is a log in `dir`; else when the disk fails.
+    /// `AlreadyExists` when there is a log in `dir`, damage when there was one; else when the disk
+    /// fails.
     pub fn create(dir: &Path, owner: &Owner, options: Options) -> Result<SegmentLog, OpenError> {
         fs::create_dir_all(dir)?;
         let lock = Lock::take(dir)?;
         if !file::list_segments(dir)?.is_empty() {
             let what = format!("there is a log in {}", dir.display());
             return Err(io::Error::new(io::ErrorKind::AlreadyExists, what).into());
+        }
+        if let Some(synced) = SyncedNote::read(dir)?
+            && synced.segment > 0
+        {
+            return Err(OpenError::Damaged {
+                what: format!("there was one up to segment {}", synced.segment),
+            });
         }
         let note = SyncedNote::create(dir)?;
         let (file, active) = first_segment(dir, owner, &options)?;
@@ -107,14 +113,12 @@ impl SegmentLog {
             return Err(missing());
         }
         let lock = Lock::take(dir)?;
-        let (note, synced) = match SyncedNote::open(dir) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                return Err(OpenError::Damaged {
-                    what: "the note of what was synced is gone".to_owned(),
-                });
-            }
-            result => result?,
-        };
+        if !SyncedNote::is_in(dir) {
+            return Err(OpenError::Damaged {
+                what: "the note of what was synced is gone".to_owned(),
+            });
+        }
+        let (note, synced) = SyncedNote::open(dir)?;
         let recovered = recover::recover(dir, owner, synced, &options)?;
         start(dir, owner, &options, recovered, note, lock)
     }
@@ -155,36 +159,22 @@ impl SegmentLog {
 
     async fn append_now(
         &self,
-        entries: &[(u64, Bytes)],
+        entries: Vec<(u64, Bytes)>,
         done: &mut Option<Done>,
     ) -> io::Result<()> {
         check_payloads(entries.iter().map(|(_, entry)| entry))?;
         let bytes = entries.iter().map(|(_, entry)| entry.len()).sum();
         let room = self.room(bytes).await?;
         self.inner.shared.enqueue(|state| {
-            let mut next = entries.first().map(|(index, _)| *index);
-            if let Some(first) = next {
-                state.index.check_next(first)?;
-            }
-            for (index, _) in entries {
-                if next.replace(index + 1) != Some(*index) {
-                    return Err(io::Error::new(
-                        io::ErrorKind::InvalidInput,
-                        format!("entry {index} does not follow the one before it"),
-                    ));
-                }
-            }
+            check_follow(&state.index, &entries)?;
             state.appends += 1;
             let number = state.appends;
-            for (index, entry) in entries {
+            for (index, entry) in &entries {
                 let slot = Slot::Waiting(number);
                 state.index.append(*index, slot, Some(entry.clone()));
             }
             Ok(Some(Op {
-                what: What::Append {
-                    number,
-                    entries: entries.to_vec(),
-                },
+                what: What::Append { number, entries },
                 done: done.take(),
                 room: Some(room),
             }))
@@ -200,7 +190,7 @@ impl LogStore for SegmentLog {
 
     async fn append(&self, entries: Vec<(u64, Bytes)>, done: Done) -> io::Result<()> {
         let mut done = Some(done);
-        let result = self.append_now(&entries, &mut done).await;
+        let result = self.append_now(entries, &mut done).await;
         if let (Err(error), Some(done)) = (&result, done) {
             done(Err(io::Error::new(error.kind(), error.to_string())));
         }
@@ -338,6 +328,24 @@ fn read_run(
     Ok(())
 }
 
+/// Fails unless the entries follow the log's last one, and each other.
+fn check_follow(index: &Index, entries: &[(u64, Bytes)]) -> io::Result<()> {
+    let Some((first, _)) = entries.first() else {
+        return Ok(());
+    };
+    index.check_next(*first)?;
+    match (*first..)
+        .zip(entries)
+        .find(|(next, (index, _))| next != index)
+    {
+        None => Ok(()),
+        Some((_, (index, _))) => Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("entry {index} does not follow the one before it"),
+        )),
+    }
+}
+
 fn check_payloads<'a>(payloads: impl IntoIterator<Item = &'a Bytes>) -> io::Result<()> {
     let largest = payloads.into_iter().map(Bytes::len).max().unwrap_or(0);
     if largest + size_of::<u64>() <= PAYLOAD_BYTES_MAX {
@@ -347,33 +355,6 @@ fn check_payloads<'a>(payloads: impl IntoIterator<Item = &'a Bytes>) -> io::Resu
         io::ErrorKind::InvalidInput,
         format!("{largest} bytes are too many for one record of the log"),
     ))
-}
-
-/// Keeps a directory to one user.
-struct Lock(File);
-
-impl Lock {
-    fn take(dir: &Path) -> io::Result<Lock> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create(true)
-            .truncate(false)
-            .open(dir.join(LOCK))?;
-        rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive).map_err(|error| {
-            let what = format!("the log in {} is in use: {error}", dir.display());
-            io::Error::new(io::ErrorKind::WouldBlock, what)
-        })?;
-        Ok(Lock(file))
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // Closing the file is not enough: a process that is being forked holds it for a moment too.
-        if let Err(error) = rustix::fs::flock(&self.0, FlockOperation::Unlock) {
-            tracing::warn!(%error, "the log's lock is released only by the end of the process");
-        }
-    }
 }
 
 fn first_segment(dir: &Path, owner: &Owner, options: &Options) -> io::Result<(File, Active)> {
@@ -454,10 +435,18 @@ fn start(
         shared,
         room,
         threads: Mutex::new(Vec::new()),
-        _lock: lock,
     };
-    inner.spawn("log-writer", move || writer.run())?;
-    inner.spawn("log-spare", move || preparer.spare.run())?;
+    // The directory is in use as long as a thread may write in it.
+    let lock = Arc::new(lock);
+    let held = Arc::clone(&lock);
+    inner.spawn("log-writer", move || {
+        writer.run();
+        drop(held);
+    })?;
+    inner.spawn("log-spare", move || {
+        preparer.spare.run();
+        drop(lock);
+    })?;
     Ok(SegmentLog {
         inner: Arc::new(inner),
     })

@@ -106,7 +106,12 @@ impl Spare {
                     .unwrap_or_else(PoisonError::into_inner);
             }
             drop(stage);
-            let made = file::prepare(&self.dir.join(SPARE), self.bytes);
+            let path = self.dir.join(SPARE);
+            let made = file::prepare(&path, self.bytes).or_else(|error| {
+                // On a full disk what was made of it is worth more elsewhere.
+                file::remove_if_present(&path)?;
+                Err(error)
+            });
             let mut stage = self.stage();
             if matches!(*stage, Stage::Wanted) {
                 *stage = made.map_or_else(

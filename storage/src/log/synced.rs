@@ -69,6 +69,14 @@ impl SyncedNote {
         Ok((note, position))
     }
 
+    /// What the note in a directory says, if there is one that verifies.
+    pub(super) fn read(dir: &Path) -> io::Result<Option<Position>> {
+        if !SyncedNote::is_in(dir) {
+            return Ok(None);
+        }
+        SyncedNote::open(dir).map(|(_, position)| position)
+    }
+
     pub(super) fn write(&mut self, position: Position) -> io::Result<()> {
         let mut slot = [0; SLOT_BYTES];
         slot[..8].copy_from_slice(&self.turn.to_le_bytes());

@@ -93,14 +93,12 @@ impl DurableNote {
         Ok(bounds.map(|bounds| DurableNote { path, bounds }))
     }
 
-    /// What the note asks of such a record, when the record does not satisfy it.
-    pub(super) fn missing(&self, record: &Record) -> Option<u64> {
-        let mine = |bound: &&Bound| bound.lineage == record.lineage;
-        match self.bounds.iter().find(mine) {
-            Some(bound) if record.commits >= bound.commits => None,
-            Some(bound) => Some(bound.commits),
-            None => Some(u64::MAX),
-        }
+    /// How many commits must be there, of the history that a record belongs to; `None` when that
+    /// history is not the one that was durable.
+    pub(super) fn commits_min(&self, record: &Record) -> Option<u64> {
+        let mut bounds = self.bounds.iter();
+        let bound = bounds.find(|bound| bound.lineage == record.lineage)?;
+        Some(bound.commits)
     }
 
     /// Raises the bound of the only lineage.

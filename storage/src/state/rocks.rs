@@ -113,12 +113,20 @@ impl RocksState {
         let db = open_database(&database, &options, false)?;
         check_owner(&db, dir, owner)?;
         let record = RocksView::take(&db)?.record()?;
-        if let Some(durable) = note.missing(&record) {
-            return Err(OpenError::Behind {
-                dir: shown(),
-                found: record.commits,
-                durable,
-            });
+        match note.commits_min(&record) {
+            Some(durable) if record.commits < durable => {
+                return Err(OpenError::Behind {
+                    dir: shown(),
+                    found: record.commits,
+                    durable,
+                });
+            }
+            Some(_) => {}
+            None => {
+                return Err(OpenError::Damaged {
+                    what: "it comes from another snapshot than what was durable".to_owned(),
+                });
+            }
         }
         Ok(RocksState::with(dir, owner, options, db, note, record)?)
     }
