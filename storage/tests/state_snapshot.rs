@@ -310,6 +310,23 @@ fn what_is_unfinished_is_removed_when_the_state_is_opened() {
     assert_eq!(std::fs::read_dir(&snapshots).unwrap().count(), 1);
 }
 
+/// What goes on in the background does not keep a state open that was let go.
+#[test]
+fn a_state_opens_again_right_after_installations() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut state = RocksState::create(dir.path(), &owner(1), options()).unwrap();
+    fill(&state, 1, 5000);
+    for _ in 0..10 {
+        let built = state.build_snapshot().unwrap();
+        for _ in 0..3 {
+            state.install_snapshot(&built.id).unwrap();
+        }
+        drop(state);
+        state = RocksState::open(dir.path(), &owner(1), options()).unwrap();
+    }
+    assert_eq!(all(&state.read().unwrap()).1.len(), 5000);
+}
+
 /// The child of the next test: installs two snapshots in turn and commits between.
 pub(crate) fn install_for_ever(dir: &Path) {
     let source = RocksState::create(&dir.join("source"), &owner(2), options()).unwrap();

@@ -52,7 +52,8 @@ pub(super) struct Inner {
     pub(super) committed: Mutex<Record>,
     /// The view since the last commit, shared by all who read before the next one.
     reading: Mutex<Option<(Reading, Arc<RocksView>)>>,
-    compaction: Mutex<Option<JoinHandle<()>>>,
+    /// Each holds the database open until it ends.
+    compactions: Mutex<Vec<JoinHandle<()>>>,
 }
 
 impl RocksState {
@@ -150,7 +151,7 @@ impl RocksState {
                 durable: Mutex::new(note),
                 committed: Mutex::new(record),
                 reading: Mutex::new(None),
-                compaction: Mutex::new(None),
+                compactions: Mutex::new(Vec::new()),
             }),
         })
     }
@@ -318,9 +319,10 @@ impl Inner {
                     db.compact_range_cf_opt(&state, all, all, &options);
                 }
             });
+        let mut compactions = lock(&self.compactions);
+        compactions.retain(|thread| !thread.is_finished());
         match compaction {
-            // An earlier one ends by itself; the database waits for it as it closes.
-            Ok(thread) => *lock(&self.compaction) = Some(thread),
+            Ok(thread) => compactions.push(thread),
             Err(error) => tracing::warn!(%error, "old data is compacted later"),
         }
     }
@@ -328,8 +330,11 @@ impl Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if let Some(thread) = lock(&self.compaction).take() {
+        let compactions = std::mem::take(&mut *lock(&self.compactions));
+        if !compactions.is_empty() {
             self.db.cancel_all_background_work(false);
+        }
+        for thread in compactions {
             if thread.join().is_err() {
                 tracing::error!("the compaction after a snapshot panicked");
             }
