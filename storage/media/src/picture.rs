@@ -25,7 +25,7 @@ impl Picture {
 }
 
 /// A cover for a video whose pictures can't be decoded: a gradient and the sign for "play",
-/// 540x960, JPEG of some 10 kB.
+/// 540x960, JPEG of some 20 kB.
 #[must_use]
 pub fn poster(seed: u64) -> Picture {
     const SIZE: (u32, u32) = (540, 960);
@@ -48,7 +48,7 @@ pub fn poster(seed: u64) -> Picture {
     encode_jpeg(&picture)
 }
 
-/// A user's default picture: a symmetric pattern on a plain ground, 160x160, PNG of some 1 kB.
+/// A user's default picture: a symmetric pattern on a plain ground, 160x160, PNG below 1 kB.
 #[must_use]
 pub fn avatar(seed: u64) -> Picture {
     const CELL: u32 = 24;
@@ -84,7 +84,7 @@ pub fn avatar(seed: u64) -> Picture {
     }
 }
 
-/// A user's default background: soft bands of two colours, 960x400, JPEG of some 10 kB.
+/// A user's default background: soft bands of two colours, 960x400, JPEG of some 15 kB.
 #[must_use]
 pub fn background(seed: u64) -> Picture {
     const SIZE: (u32, u32) = (960, 400);
