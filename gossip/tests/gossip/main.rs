@@ -4,23 +4,22 @@
     clippy::unwrap_used,
     reason = "helpers outside of test functions may fail the test too"
 )]
+mod impostor;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use async_trait::async_trait;
+use crate::impostor::Impostor;
 use bytes::Bytes;
 use chitchat::{ChitchatId, Serializable as _};
 use gossip::members::{Member, Members, Told};
 use gossip::{Error, Gossip, Options};
-use tokio::sync::mpsc;
 use tokio::time::{Instant, timeout};
 use transport::endpoint::{self, Endpoint};
 use transport::identity::{Authority, Identity, NewNode};
 use transport::memory::Hub;
-use transport::network::{
-    Error as NetworkError, Handlers, Message, Network, PeerId, Sent, Service,
-};
+use transport::network::{Network, PeerId};
 
 const CLUSTER: &str = "demo";
 const INTERVAL: Duration = Duration::from_millis(50);
@@ -291,67 +290,6 @@ async fn stopping_ends_everything() {
     drop(one.gossip);
     let ended = async { while members.changed().await.is_ok() {} };
     timeout(PLENTY, ended).await.expect("the keeper lives on");
-}
-
-/// Node 3's endpoint in the hands of a gossip that believes to be another.
-struct Impostor {
-    endpoint: Arc<Endpoint>,
-    claims: PeerId,
-}
-
-#[async_trait]
-impl Network for Impostor {
-    fn me(&self) -> PeerId {
-        self.claims
-    }
-    fn local_addr(&self) -> SocketAddr {
-        self.endpoint.local_addr()
-    }
-    fn set_address(&self, peer: PeerId, address: SocketAddr) {
-        self.endpoint.set_address(peer, address);
-    }
-    fn address(&self, peer: PeerId) -> Option<SocketAddr> {
-        self.endpoint.address(peer)
-    }
-    async fn request(
-        &self,
-        peer: PeerId,
-        service: Service,
-        body: Bytes,
-        within: Duration,
-    ) -> Result<Bytes, NetworkError> {
-        self.endpoint.request(peer, service, body, within).await
-    }
-    async fn transfer(
-        &self,
-        peer: PeerId,
-        service: Service,
-        head: Bytes,
-        chunks: mpsc::Receiver<Bytes>,
-        stalled: Duration,
-    ) -> Result<Bytes, NetworkError> {
-        self.endpoint
-            .transfer(peer, service, head, chunks, stalled)
-            .await
-    }
-    fn message(&self, address: SocketAddr, body: Bytes) {
-        self.endpoint.message(address, body);
-    }
-    fn messages(&self) -> Option<mpsc::Receiver<Message>> {
-        self.endpoint.messages()
-    }
-    fn round_trip(&self, peer: PeerId) -> Option<Duration> {
-        self.endpoint.round_trip(peer)
-    }
-    fn sent(&self) -> Sent {
-        self.endpoint.sent()
-    }
-    fn serve(&self, handlers: Handlers) {
-        self.endpoint.serve(handlers);
-    }
-    async fn close(&self) {
-        self.endpoint.close().await;
-    }
 }
 
 #[tokio::test]
