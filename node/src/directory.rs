@@ -4,6 +4,7 @@
 //! state repeat it, so that a mixed-up or wiped directory is noticed before it can do harm.
 use std::fs::{File, OpenOptions};
 use std::io::Write as _;
+use std::net::SocketAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -59,6 +60,14 @@ impl Who {
             node: self.node,
             incarnation: array(&self.incarnation)?,
         })
+    }
+
+    /// The other nodes, where they were when this was written.
+    pub(crate) fn peers(&self) -> Vec<(PeerId, SocketAddr)> {
+        let others = self.peers.iter().filter(|(peer, _)| *peer != self.node);
+        others
+            .filter_map(|(peer, address)| Some((PeerId(*peer), address.parse().ok()?)))
+            .collect()
     }
 
     pub(crate) fn identity(&self) -> Identity {

@@ -100,6 +100,9 @@ impl Node {
         .with_context(|| format!("opening the cluster endpoint on {}", config.cluster.listen))?;
         let network: Arc<dyn Network> = endpoint.clone();
         let address = network.local_addr();
+        for (peer, address) in who.peers() {
+            network.set_address(peer, address);
+        }
         let (replica, mut handlers) = Replica::start(
             replica_options(config, &who),
             ReplicaParts {
@@ -332,10 +335,9 @@ fn replica_options(config: &Config, who: &Who) -> ReplicaOptions {
 
 async fn start_gossip(config: &Config, who: &Who, network: Arc<dyn Network>) -> Result<Gossip> {
     let seeds = who
-        .peers
-        .iter()
-        .filter(|(peer, _)| *peer != who.node)
-        .filter_map(|(_, address)| address.parse().ok())
+        .peers()
+        .into_iter()
+        .map(|(_, address)| address)
         .collect();
     let generation = SystemClock.now().0;
     Gossip::start(
