@@ -28,6 +28,11 @@ pub(crate) async fn write(
     within: Duration,
 ) -> Result<Written, Error> {
     let deadline = Instant::now() + within;
+    // This node would have to log and apply it too before it could answer.
+    if core.is_disk_low() {
+        metrics::counter!("yin_raft_writes_refused_total", "why" => "disk").increment(1);
+        return Err(core.unavailable("the disk of this node is nearly full: free space on it"));
+    }
     let Ok(_place) = core.places.try_acquire() else {
         metrics::counter!("yin_raft_writes_refused_total", "why" => "places").increment(1);
         return Err(core.unavailable("too many writes are under way on this node"));
