@@ -184,7 +184,9 @@ async fn hand_over(core: &Arc<Core>, raft: &Raft, why: &str, fit: &BTreeSet<u64>
     let transfer = Admin::TransferLeader { to: Some(to) };
     match membership::here(core, transfer, HAND_OVER_WITHIN).await {
         AdminOutcome::Done | AdminOutcome::NotLeader { .. } => {}
-        AdminOutcome::Refused { why } | AdminOutcome::Unknown { why } => {
+        AdminOutcome::Refused { why }
+        | AdminOutcome::Later { why }
+        | AdminOutcome::Unknown { why } => {
             tracing::warn!(why, "leadership was not handed over");
         }
     }

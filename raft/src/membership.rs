@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use openraft::async_runtime::watch::WatchReceiver;
-use openraft::errors::{ClientWriteError, InitializeError, RaftError};
+use openraft::errors::{ChangeMembershipError, ClientWriteError, InitializeError, RaftError};
 use openraft::{ChangeMembers, ServerState};
 use tokio::time::Instant;
 use transport::network::{Error as NetworkError, PeerId};
@@ -30,6 +30,7 @@ pub(crate) async fn change(core: &Arc<Core>, admin: Admin) -> Result<(), Error> 
     let deadline = Instant::now() + WITHIN;
     let mut leadership = core.leadership.subscribe();
     let mut doubt = None;
+    let mut why_not = "no leader took it".to_owned();
     loop {
         let leader = leadership.borrow_and_update().leader;
         let outcome = match leader {
@@ -49,6 +50,7 @@ pub(crate) async fn change(core: &Arc<Core>, admin: Admin) -> Result<(), Error> 
             AdminOutcome::Done => return Ok(()),
             AdminOutcome::Refused { why } => return Err(core.unavailable(why)),
             AdminOutcome::NotLeader { .. } => {}
+            AdminOutcome::Later { why } => why_not = why,
             AdminOutcome::Unknown { why } => doubt = Some(why),
         }
         let until = deadline.min(Instant::now() + core.heartbeat());
@@ -56,7 +58,7 @@ pub(crate) async fn change(core: &Arc<Core>, admin: Admin) -> Result<(), Error> 
         if Instant::now() >= deadline {
             return Err(match doubt {
                 Some(why) => Error::Unknown { why },
-                None => core.unavailable("no leader took it"),
+                None => core.unavailable(why_not),
             });
         }
     }
@@ -82,10 +84,14 @@ pub(crate) async fn bootstrap(core: &Core, address: SocketAddr) -> Result<(), Er
     }
     let mut leadership = core.leadership.subscribe();
     let leads = leadership.wait_for(|now| now.leader == Some(core.me()));
-    match tokio::time::timeout(core.election() * 4, leads).await {
-        Ok(Ok(_)) => Ok(()),
-        Ok(Err(_)) | Err(_) => Err(core.unavailable("this node did not become leader in time")),
+    let deadline = Instant::now() + core.election() * 4;
+    // What the wait gives is a lock on the watch: it must not live any longer than this line.
+    let leads = tokio::time::timeout_at(deadline, leads).await.is_ok();
+    // The first entry of its own says that it can commit.
+    if leads && core.bench.progress.reach(1, deadline).await {
+        return Ok(());
     }
+    Err(core.unavailable("this node did not become leader in time"))
 }
 
 async fn ask(core: &Core, leader: u64, admin: &Admin, deadline: Instant) -> AdminOutcome {
@@ -204,6 +210,12 @@ fn not_done(error: RaftError<Types, ClientWriteError<Types>>) -> AdminOutcome {
                 leader: forward.leader_id,
             }
         }
+        RaftError::APIError(ClientWriteError::ChangeMembershipError(
+            error @ (ChangeMembershipError::InProgress(_)
+            | ChangeMembershipError::UncommittedLeaderLog(_)),
+        )) => AdminOutcome::Later {
+            why: error.to_string(),
+        },
         RaftError::APIError(
             error @ (ClientWriteError::ChangeMembershipError(_)
             | ClientWriteError::PreconditionFailed(_)),
@@ -283,7 +295,9 @@ async fn step_down(core: &Core, raft: &Raft) {
     match transfer(core, raft, None).await {
         AdminOutcome::Done | AdminOutcome::NotLeader { .. } => {}
         // The watch over the leader's fitness tries again.
-        AdminOutcome::Refused { why } | AdminOutcome::Unknown { why } => {
+        AdminOutcome::Refused { why }
+        | AdminOutcome::Later { why }
+        | AdminOutcome::Unknown { why } => {
             tracing::warn!(why, "leadership was not handed over");
         }
     }

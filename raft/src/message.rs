@@ -242,9 +242,19 @@ pub(crate) enum Admin {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) enum AdminOutcome {
     Done,
-    NotLeader { leader: Option<u64> },
-    Refused { why: String },
-    Unknown { why: String },
+    NotLeader {
+        leader: Option<u64>,
+    },
+    Refused {
+        why: String,
+    },
+    Unknown {
+        why: String,
+    },
+    /// Certainly not done, since something else is under way that ends by itself.
+    Later {
+        why: String,
+    },
 }
 
 /// What a node tells a leader that asks how it is.

@@ -13,8 +13,9 @@ use openraft::errors::{
 use openraft::impls::BoxedErrorSource;
 use openraft::network::{RPCOption, RaftNetworkFactory, RaftNetworkV2};
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendResult,
-    TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse, VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, StreamAppendError,
+    StreamAppendResult, TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
 };
 use openraft::{OptionalSend, StorageError};
 use serde::de::DeserializeOwned;
@@ -171,12 +172,12 @@ impl RaftNetworkV2<Types> for Peer {
                 async move { (sent, append.await) }
             })
             .buffered(APPENDS_IN_FLIGHT);
-        let answers = futures_util::stream::unfold(Some(answers), |answers| async {
-            let mut answers = answers?;
-            let (sent, answer) = answers.next().await?;
-            let is_complete = matches!(&answer, Ok(Ok(appended)) if *appended == sent);
-            Some((answer, is_complete.then_some(answers)))
-        });
+        let session = Session {
+            answers,
+            acked: None,
+        };
+        let answers =
+            futures_util::stream::unfold(Some(session), |session| async { session?.next().await });
         let answers: BoxStream<'s, _> = Box::pin(answers);
         Box::pin(std::future::ready(Ok(answers)))
     }
@@ -273,6 +274,33 @@ impl RaftNetworkV2<Types> for Peer {
                 })
             }
         })
+    }
+}
+
+/// The answers to one stream of appends.
+struct Session<S> {
+    answers: S,
+    /// What the follower has acknowledged in this stream, once it has something.
+    acked: Option<Option<LogId>>,
+}
+
+type Answer = RpcResult<StreamAppendResult<Types>>;
+
+impl<S: Stream<Item = (Option<LogId>, Answer)> + Unpin> Session<S> {
+    /// The next answer, and the rest if there may be more.
+    async fn next(mut self) -> Option<(Answer, Option<Self>)> {
+        let (sent, mut answer) = self.answers.next().await?;
+        if let Ok(Err(StreamAppendError::Conflict(previous))) = &answer
+            && self.acked == Some(Some(*previous))
+        {
+            // It has what it says it lacks, so this append overtook the one before it. openraft
+            // would take it for a follower that lost its log, which is the end of a leader.
+            let error = NetworkError::from_string("an append overtook the one before it");
+            answer = Err(RPCError::Network(error));
+        }
+        let is_complete = matches!(&answer, Ok(Ok(appended)) if *appended == sent);
+        self.acked = Some(sent);
+        Some((answer, is_complete.then_some(self)))
     }
 }
 

@@ -252,7 +252,7 @@ impl Replica {
     /// has caught up is in [`Status::replicated`]. Works on any node, as all membership changes.
     ///
     /// # Errors
-    /// [`Error::Unavailable`] (also while another membership change is under way),
+    /// [`Error::Unavailable`] (also when another membership change does not come to an end),
     /// [`Error::Unknown`], [`Error::Stopped`].
     pub async fn add_learner(&self, node: NodeId, address: SocketAddr) -> Result<(), Error> {
         let node = node.0;

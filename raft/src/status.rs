@@ -35,13 +35,16 @@ pub(crate) fn before_start() -> Status {
 pub(crate) fn now(core: &Core) -> Status {
     let mut status = match core.raft() {
         Ok(raft) => of(core.me(), &raft.metrics().borrow_watched()),
-        Err(_) => Status {
-            leader: None,
-            quorum_age_ms: None,
-            replicated: BTreeMap::new(),
-            role: at_rest(core.status.borrow().role),
-            ..core.status.borrow().clone()
-        },
+        Err(_) => {
+            let known = core.status.borrow().clone();
+            Status {
+                leader: None,
+                quorum_age_ms: None,
+                replicated: BTreeMap::new(),
+                role: at_rest(known.role),
+                ..known
+            }
+        }
     };
     status.applied_index = core.bench.progress.applied();
     status.committed_index = status.committed_index.max(status.applied_index);

@@ -147,16 +147,15 @@ async fn follow(core: &Core, raft: &Raft) -> End {
     let mut every = tokio::time::interval(TELL_EVERY);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
-        {
+        let leadership = {
             let metrics = server.borrow_and_update();
-            core.leadership.send_if_modified(|known| {
-                let leadership = Leadership {
-                    term: metrics.vote.leader_id.term,
-                    leader: metrics.current_leader,
-                };
-                std::mem::replace(known, leadership) != leadership
-            });
-        }
+            Leadership {
+                term: metrics.vote.leader_id.term,
+                leader: metrics.current_leader,
+            }
+        };
+        core.leadership
+            .send_if_modified(|known| std::mem::replace(known, leadership) != leadership);
         status::tell(core);
         call_by_address(core, &mut addresses);
         loop {

@@ -254,6 +254,25 @@ async fn a_replica_whose_disk_fails_stays_stopped_and_says_why() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_replica_outlives_a_bad_moment_of_its_disk() {
+    let cluster = Cluster::of(3).await;
+    for id in [cluster.follower().await, cluster.leader().await] {
+        cluster.node(id).failures.store(1, Ordering::Relaxed);
+        // It was committed by the log, so whoever dies of it, it is done once in the end.
+        cluster.say(id, &format!("at {id}")).await.unwrap();
+        eventually("it went well again", || async {
+            (cluster.node(id).failures.load(Ordering::Relaxed) == 0).then_some(())
+        })
+        .await;
+    }
+    let said = cluster.settled().await;
+    assert_eq!(said.len(), 2);
+    for node in cluster.nodes.values() {
+        assert_eq!(node.replica.status().stopped, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_replica_that_was_dropped_holds_nothing() {
     let mut cluster = Cluster::of(1).await;
     let node = cluster.nodes.remove(&1).unwrap();

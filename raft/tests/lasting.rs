@@ -1,10 +1,13 @@
 //! What outlives restarts, power cuts and purged logs.
 use std::time::Duration;
 
+use storage::state::StateStore;
+
 use crate::options::{Limits, Options};
-use crate::replica::{Consistency, Role};
+use crate::replica::{Consistency, Error, Role};
 use crate::tests::support::cluster::Cluster;
 use crate::tests::support::wait::{eventually, until};
+use crate::tests::support::words;
 
 fn short_log(node: model::id::NodeId) -> Options {
     Options {
@@ -148,4 +151,37 @@ async fn snapshots_are_taken_when_they_are_due() {
         .await;
     }
     cluster.settled().await;
+}
+
+/// A crash between the receipt of a snapshot and its installation, with entries in the log that
+/// were never committed.
+#[tokio::test(start_paused = true)]
+async fn a_snapshot_that_came_in_before_a_crash_is_installed_at_the_start() {
+    let mut cluster = Cluster::with(3, short_log).await;
+    let old = cluster.leader().await;
+    cluster.isolate(old);
+    // In the old leader's log only.
+    let node = cluster.node(old);
+    let lost = node.proposal(words::say(cluster.bob, "never"));
+    let lost = node.replica.write(lost, Duration::from_millis(300)).await;
+    assert!(matches!(lost, Err(Error::Unknown { .. })));
+    let new = cluster.leader_among(&cluster.others(old)).await;
+    for number in 0..20 {
+        let text = format!("number {number}");
+        cluster.say(new, &text).await.unwrap();
+    }
+    let node = cluster.kill(old).await;
+    let (log, state) = (node.log.kill(), node.state.kill());
+    cluster.hub.heal();
+    let sender = &cluster.node(new).state;
+    let sent = sender.build_snapshot().unwrap();
+    let mut sink = state.receive_snapshot().unwrap();
+    for chunk in sender.snapshot_chunks(&sent.id).unwrap() {
+        sink.write(&chunk.unwrap()).unwrap();
+    }
+    sink.finish().unwrap();
+    cluster.start_again(node, log, state).await;
+    assert_eq!(cluster.settled().await.len(), 20);
+    cluster.say(old, "and on").await.unwrap();
+    assert_eq!(cluster.settled().await.len(), 21);
 }

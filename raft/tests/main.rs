@@ -7,6 +7,7 @@ mod faults;
 mod fitness;
 mod lasting;
 mod members;
+mod on_disk;
 mod reading;
 mod suite;
 mod support;

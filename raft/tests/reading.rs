@@ -79,6 +79,33 @@ async fn a_cut_off_leader_serves_no_barrier() {
     assert_eq!(said, ["meanwhile"]);
 }
 
+/// What makes a leader's lease worthless: a follower that restarts has forgotten that it gave one.
+#[tokio::test(start_paused = true)]
+async fn a_follower_that_restarts_fast_makes_no_stale_read() {
+    let mut cluster = Cluster::of(3).await;
+    let old = cluster.leader().await;
+    let [forgetful, far] = cluster.others(old).into_iter().collect::<Vec<_>>()[..] else {
+        unreachable!();
+    };
+    // The far one is alone for so long that it holds no lease of the leader's.
+    cluster.isolate(far);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    cluster.isolate(old);
+    cluster.restart(forgetful).await;
+    cluster.hub.heal();
+    cluster.isolate(old);
+    let written = cluster.say(far, "newer").await.unwrap();
+    let stale = cluster
+        .node(old)
+        .replica
+        .read(Consistency::Linearizable, Duration::from_millis(500))
+        .await;
+    assert!(matches!(stale, Err(Error::Unavailable { .. })));
+    cluster.hub.heal();
+    let session = Consistency::Session(Some(written.position));
+    assert_eq!(cluster.said(old, session).await, ["newer"]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_position_from_the_future_is_told_apart_from_a_node_that_lags() {
     let cluster = Cluster::of(3).await;

@@ -1,19 +1,19 @@
 //! Nodes on a hub: started, cut off, killed, started again.
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use model::command::Operation;
 use model::id::{NodeId, UserId};
 use storage::log::memory::{MemoryLog, Syncing};
-use storage::state::StateStore;
 use storage::state::memory::MemoryState;
 use transport::memory::{Fault, Hub, Link, address_of};
 use transport::network::{Network, PeerId};
 
 use super::clock::TestClock;
 use super::lossy::Lossy;
+use super::shaky::Shaky;
 use super::wait::{eventually, until};
 use super::words;
 use crate::options::{Options, Parts, Room};
@@ -27,6 +27,8 @@ pub(crate) struct Node {
     pub(crate) log: MemoryLog,
     /// In a box of its own, so that a test can count who holds it.
     pub(crate) state: Arc<MemoryState>,
+    /// Of the next commits, this many fail.
+    pub(crate) failures: Arc<AtomicU64>,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) is_low: Arc<AtomicBool>,
     pub(crate) network: Arc<Lossy>,
@@ -225,6 +227,7 @@ async fn start(hub: &Hub, options: Options, log: MemoryLog, old: Option<Node>) -
         Some(old) => (old.state, old.clock, old.is_low),
         None => (Arc::default(), Arc::new(TestClock::new()), Arc::default()),
     };
+    let failures = Arc::<AtomicU64>::default();
     let room: Room = {
         let is_low = Arc::clone(&is_low);
         Arc::new(move || is_low.load(Ordering::Relaxed))
@@ -232,7 +235,10 @@ async fn start(hub: &Hub, options: Options, log: MemoryLog, old: Option<Node>) -
     let parts = Parts {
         network: Arc::clone(&network) as Arc<dyn Network>,
         log: Arc::new(log.clone()),
-        state: Arc::clone(&state) as Arc<dyn StateStore>,
+        state: Arc::new(Shaky {
+            inner: Arc::clone(&state),
+            failures: Arc::clone(&failures),
+        }),
         clock: Arc::clone(&clock) as Arc<dyn crate::clock::Clock>,
         room: Some(room),
     };
@@ -242,6 +248,7 @@ async fn start(hub: &Hub, options: Options, log: MemoryLog, old: Option<Node>) -
         id,
         log,
         state,
+        failures,
         clock,
         is_low,
         network,

@@ -2,5 +2,6 @@
 pub(crate) mod clock;
 pub(crate) mod cluster;
 pub(crate) mod lossy;
+pub(crate) mod shaky;
 pub(crate) mod wait;
 pub(crate) mod words;

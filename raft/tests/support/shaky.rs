@@ -1,0 +1,51 @@
+//! A state that fails to commit a few times, as a disk with a bad moment does.
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
+use model::error::Fault;
+use model::overlay::Changes;
+use storage::state::memory::MemoryState;
+use storage::state::{Reading, SnapshotInfo, SnapshotSink, StateStore};
+
+pub(crate) struct Shaky {
+    pub(crate) inner: Arc<MemoryState>,
+    pub(crate) failures: Arc<AtomicU64>,
+}
+
+impl StateStore for Shaky {
+    fn read(&self) -> Result<Reading, Fault> {
+        self.inner.read()
+    }
+    fn commit(&self, changes: Changes, marker: Bytes) -> Result<(), Fault> {
+        let left = |left: u64| left.checked_sub(1);
+        match self
+            .failures
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
+        {
+            Ok(_) => Err(Fault("a bad moment".to_owned())),
+            Err(_) => self.inner.commit(changes, marker),
+        }
+    }
+    fn make_durable(&self) -> Result<Bytes, Fault> {
+        self.inner.make_durable()
+    }
+    fn build_snapshot(&self) -> Result<SnapshotInfo, Fault> {
+        self.inner.build_snapshot()
+    }
+    fn current_snapshot(&self) -> Result<Option<SnapshotInfo>, Fault> {
+        self.inner.current_snapshot()
+    }
+    fn snapshot_chunks(
+        &self,
+        id: &str,
+    ) -> Result<Box<dyn Iterator<Item = Result<Bytes, Fault>> + Send>, Fault> {
+        self.inner.snapshot_chunks(id)
+    }
+    fn receive_snapshot(&self) -> Result<Box<dyn SnapshotSink>, Fault> {
+        self.inner.receive_snapshot()
+    }
+    fn install_snapshot(&self, id: &str) -> Result<(), Fault> {
+        self.inner.install_snapshot(id)
+    }
+}
