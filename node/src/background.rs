@@ -15,6 +15,7 @@ use model::sweep::Sweep;
 use raft::clock::Clock;
 use raft::replica::{Consistency, Proposal, Replica, Role, Status};
 use storage::disk::Reserve;
+use storage::state::RocksState;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use transport::network::{Network, PeerId};
@@ -28,6 +29,8 @@ use crate::{random, room};
 const PLAN_EVERY: Duration = Duration::from_millis(500);
 /// How often a node tells of itself.
 const TELL_EVERY: Duration = Duration::from_millis(500);
+/// How often the engine's figures are read.
+const REPORT_EVERY: Duration = Duration::from_secs(10);
 /// How often the leader looks for orphaned blobs.
 const SWEEP_BLOBS_EVERY: Duration = Duration::from_secs(600);
 /// How often the leader sweeps what has expired.
@@ -212,6 +215,15 @@ impl Background {
             }
         }
         Ok(())
+    }
+
+    /// Puts the engine's own figures where `/metrics` finds them.
+    pub(crate) async fn report(self, state: Arc<RocksState>) {
+        self.every(REPORT_EVERY, "reporting the engine's figures", move |_| {
+            state.report();
+            std::future::ready(Ok(()))
+        })
+        .await;
     }
 
     /// Deletes blobs that no video names, while this node leads.

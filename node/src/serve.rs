@@ -297,6 +297,8 @@ impl Node {
         self.tasks.spawn(background.clone().follow_addresses());
         self.tasks.spawn(background.clone().sweep());
         self.tasks
+            .spawn(background.clone().report(self.stores.state.clone()));
+        self.tasks
             .spawn(background.sweep_blobs(front.sweeper.clone()));
         let url = config
             .http

@@ -12,8 +12,9 @@ const LATENCY_BUCKETS: [f64; 12] = [
 
 /// Sets up logging to standard error; `YIN_LOG` filters (default `info`).
 pub(crate) fn logs() {
-    let filter = EnvFilter::try_from_env("YIN_LOG")
-        .unwrap_or_else(|_| EnvFilter::new("info,openraft=warn,chitchat=warn"));
+    let filter = EnvFilter::try_from_env("YIN_LOG").unwrap_or_else(|_| {
+        EnvFilter::new("info,openraft=error,chitchat=warn,s3s=warn,s3s_fs=warn")
+    });
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

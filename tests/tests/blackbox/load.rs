@@ -12,34 +12,34 @@ const WRITERS: usize = 4;
 
 /// What a comment's or message's sending came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fate {
+pub(crate) enum Fate {
     Acknowledged,
     NotApplied,
     Unknown,
 }
 
 /// All that was sent, by its unique text.
-#[derive(Default)]
-pub struct Ledger {
-    pub comments: BTreeMap<String, Fate>,
-    pub messages: BTreeMap<String, Fate>,
+#[derive(Clone, Default)]
+pub(crate) struct Ledger {
+    pub(crate) comments: BTreeMap<String, Fate>,
+    pub(crate) messages: BTreeMap<String, Fate>,
     /// When each acknowledged write came back.
-    pub acknowledged_at: Vec<Instant>,
+    pub(crate) acknowledged_at: Vec<Instant>,
 }
 
 /// A load that runs until it is stopped.
-pub struct Load {
-    pub ledger: Arc<Mutex<Ledger>>,
-    pub video: u64,
-    pub author: Login,
-    pub writers: Vec<Login>,
+pub(crate) struct Load {
+    pub(crate) ledger: Arc<Mutex<Ledger>>,
+    pub(crate) video: u64,
+    pub(crate) author: Login,
+    pub(crate) writers: Vec<Login>,
     stop: Arc<AtomicBool>,
     tasks: Vec<tokio::task::JoinHandle<()>>,
 }
 
 impl Load {
     /// Registers its users, publishes a video and begins to write at all nodes.
-    pub async fn begin(cluster: &Cluster, name: &str) -> Self {
+    pub(crate) async fn begin(cluster: &Cluster, name: &str) -> Self {
         let clients = cluster.clients();
         let author = clients[0].register(&format!("{name}-author")).await;
         answered("publish", clients[0].publish(&author, name, clip()).await);
@@ -94,7 +94,7 @@ impl Load {
     }
 
     /// Stops the writers and waits for their last answers.
-    pub async fn end(&mut self) {
+    pub(crate) async fn end(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         for task in self.tasks.drain(..) {
             task.await.expect("no writer panics");
@@ -102,12 +102,8 @@ impl Load {
     }
 
     /// Holds the ledger against what a node serves.
-    pub async fn check(&self, client: &Client) {
-        let ledger = Ledger {
-            comments: self.ledger.lock().expect("unpoisoned").comments.clone(),
-            messages: self.ledger.lock().expect("unpoisoned").messages.clone(),
-            acknowledged_at: Vec::new(),
-        };
+    pub(crate) async fn check(&self, client: &Client) {
+        let ledger = self.ledger.lock().expect("unpoisoned").clone();
         let video = self.video.to_string();
         let parameters = [("token", self.author.token.as_str()), ("video_id", &video)];
         let comments = client.get("/douyin/comment/list/", &parameters).await;
@@ -189,7 +185,7 @@ fn note(ledger: &Mutex<Ledger>, text: String, fate: Fate, is_comment: bool) {
 }
 
 /// Nothing acknowledged is lost, nothing is there twice, nothing refused is there.
-pub fn hold_against(what: &str, sent: &BTreeMap<String, Fate>, found: &[String]) {
+pub(crate) fn hold_against(what: &str, sent: &BTreeMap<String, Fate>, found: &[String]) {
     let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
     for text in found {
         *counts.entry(text).or_default() += 1;

@@ -6,3 +6,4 @@ mod growth;
 mod hostile;
 mod load;
 mod publish;
+mod verify;
