@@ -280,7 +280,7 @@ async fn a_full_disk_refuses_writes_hands_over_and_recovers() {
         )
         .await;
     assert!(
-        matches!(&refused, tests::client::Outcome::NotApplied(why) if why.contains("disk")),
+        matches!(&refused, tests::client::Outcome::NotApplied(why) if why.contains("disk space")),
         "{refused:?}"
     );
     let status = cluster.nodes[full].ask("status").expect("status answers");
