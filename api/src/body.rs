@@ -1,12 +1,15 @@
 //! Request bodies: read up to a limit, and left behind politely.
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, HttpBody};
 use bytes::{Bytes, BytesMut};
 use futures_util::StreamExt;
 use http::HeaderMap;
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, EXPECT};
+use http_body::{Frame, SizeHint};
 use tokio::sync::Semaphore;
 use tokio::time;
 
@@ -23,6 +26,11 @@ pub(crate) fn declared(headers: &HeaderMap) -> Option<u64> {
     headers.get(CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
+/// Does the sender hold its body back until it is asked for?
+pub(crate) fn is_waiting(headers: &HeaderMap) -> bool {
+    headers.contains_key(EXPECT)
+}
+
 /// Reads unwanted bodies to their end, in bounds.
 #[derive(Clone, Debug)]
 pub(crate) struct Drain(Arc<Semaphore>);
@@ -34,6 +42,14 @@ impl Default for Drain {
 }
 
 impl Drain {
+    /// Leaves a body of which nothing was read yet. A sender that asked whether it should begin
+    /// (`Expect: 100-continue`) is not told to.
+    pub(crate) fn leave(&self, headers: &HeaderMap, body: Body) {
+        if !is_waiting(headers) {
+            self.start(body);
+        }
+    }
+
     /// Reads on beside the answer, if not too many others do.
     pub(crate) fn start(&self, body: Body) {
         if body.is_end_stream() {
@@ -68,7 +84,7 @@ impl Drain {
         bytes_max: usize,
     ) -> Result<Bytes, Failure> {
         if declared(headers).is_some_and(|size| size > bytes_max as u64) {
-            self.start(body);
+            self.leave(headers, body);
             return Err(too_large(bytes_max as u64));
         }
         let mut stream = body.into_data_stream();
@@ -98,4 +114,36 @@ pub(crate) fn broke_off(error: &axum::Error) -> Failure {
         Code::BodyMalformed,
         "the body broke off before its end: send it again",
     )
+}
+
+/// A body that holds something until its last byte is sent, or nobody wants it any more.
+pub(crate) struct Holding<T> {
+    body: Body,
+    _held: T,
+}
+
+impl<T> Holding<T> {
+    pub(crate) fn new(body: Body, held: T) -> Self {
+        Self { body, _held: held }
+    }
+}
+
+impl<T: Unpin> HttpBody for Holding<T> {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        Pin::new(&mut self.body).poll_frame(context)
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
 }

@@ -160,6 +160,10 @@ impl Call {
             Err(error) => {
                 if matches!(error, ReplicaError::Unavailable { .. }) {
                     self.footprint.set_fate(Fate::NotApplied);
+                    // The one cause that trying again here does not mend.
+                    if parts.replica.status().is_disk_low {
+                        return Err(Code::DiskLow.into());
+                    }
                 }
                 Err(error.into())
             }
@@ -274,7 +278,7 @@ impl FromRequest<App> for Call {
         let mut call = match Self::of_head(app, &head) {
             Ok(call) => call,
             Err(failure) => {
-                app.drain.start(body);
+                app.drain.leave(&head.headers, body);
                 return Err(failure);
             }
         };

@@ -379,6 +379,64 @@ mod tests {
     }
 
     #[test]
+    fn every_rejection_has_its_code() {
+        let code = |rejection: Rejection| Failure::from(rejection).code;
+        for (rejection, expected) in [
+            (Rejection::InvalidToken, Code::TokenInvalid),
+            (Rejection::NameTaken, Code::NameTaken),
+            (Rejection::UserNotFound, Code::UserNotFound),
+            (Rejection::VideoNotFound, Code::VideoNotFound),
+            (Rejection::CommentNotFound, Code::CommentNotFound),
+            (Rejection::NotTheAuthor, Code::NotTheAuthor),
+            (Rejection::CannotFollowSelf, Code::CannotFollowSelf),
+            (Rejection::CannotMessageSelf, Code::CannotMessageSelf),
+            (Rejection::FriendsOnly, Code::FriendsOnly),
+            (Rejection::PasswordChanged, Code::PasswordChanged),
+            (Rejection::BlobRetired, Code::BlobRetired),
+            (Rejection::RequestExpired, Code::RequestExpired),
+            (Rejection::InvalidJoinToken, Code::Administration),
+            (Rejection::NodeNotFound, Code::Administration),
+            (Rejection::AlreadyFounded, Code::Administration),
+            (
+                Rejection::InvalidSetting("x".to_owned()),
+                Code::Administration,
+            ),
+        ] {
+            assert_eq!(code(rejection), expected);
+        }
+    }
+
+    #[test]
+    fn words_from_below_do_not_reach_clients() {
+        let why = || "10.0.0.3 said: /var/lib/yin is full".to_owned();
+        let retry_after = Duration::from_secs(3);
+        use raft::replica::Error;
+        let told: Vec<Failure> = vec![
+            Error::Unavailable {
+                why: why(),
+                retry_after,
+            }
+            .into(),
+            Error::Unknown { why: why() }.into(),
+            Error::Stopped { why: why() }.into(),
+            blob::Error::Unavailable { why: why() }.into(),
+            blob::Error::Refused { why: why() }.into(),
+            blob::Error::NotFound {
+                key: "v/secret".to_owned(),
+            }
+            .into(),
+            Fault(why()).into(),
+            std::io::Error::other(why()).into(),
+        ];
+        for failure in &told {
+            assert!(!failure.message.contains("yin is full"), "{failure:?}");
+            assert!(!failure.message.contains("secret"), "{failure:?}");
+        }
+        assert_eq!(told[0].retry_after_s(), Some(3));
+        assert_eq!(told[1].code, Code::OutcomeUnknown);
+    }
+
+    #[test]
     fn numbers_are_unique_and_rising() {
         let numbers: Vec<u16> = Code::ALL.iter().map(|code| code.number()).collect();
         assert!(

@@ -3,6 +3,7 @@
 //!
 //! Paths name ids, never keys of the bucket: there is no path that could lead elsewhere.
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, State};
 use axum::response::{IntoResponse, Response};
 use futures_util::TryStreamExt;
@@ -33,8 +34,9 @@ pub(crate) async fn media(
     State(app): State<App>,
     method: Method,
     headers: HeaderMap,
-    Path((kind, file)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
 ) -> Answer {
+    let Path((kind, file)) = path.map_err(|_| Code::FileNotFound)?;
     let is_video = match kind.as_str() {
         "video" => true,
         "cover" => false,
@@ -54,8 +56,9 @@ pub(crate) async fn picture(
     State(app): State<App>,
     method: Method,
     headers: HeaderMap,
-    Path((kind, file)): Path<(String, String)>,
+    path: Result<Path<(String, String)>, PathRejection>,
 ) -> Answer {
+    let Path((kind, file)) = path.map_err(|_| Code::FileNotFound)?;
     let stem = file
         .rsplit_once('.')
         .map_or(file.as_str(), |(stem, _)| stem);

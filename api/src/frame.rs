@@ -11,12 +11,12 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
-use http_body_util::BodyExt;
 use tower::load_shed::error::Overloaded;
 use tower::timeout::error::Elapsed;
 
 use crate::address::{Origin, household};
 use crate::app::App;
+use crate::body::Holding;
 use crate::call::{Fate, Footprint, Steps};
 use crate::error::{Code, Failure};
 use crate::routes::{self, Endpoint};
@@ -56,13 +56,8 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
     let steps = footprint.steps();
     about.finish(&app, &mut response, steps);
     about.tell(&response, steps, started);
-    response.map(|body| {
-        // The request is in flight until its last byte is sent.
-        Body::new(body.map_frame(move |frame| {
-            let _ = &in_flight;
-            frame
-        }))
-    })
+    // The request is in flight until its last byte is sent.
+    response.map(|body| Body::new(Holding::new(body, in_flight)))
 }
 
 /// What is known of a request before it is handled.
@@ -201,4 +196,40 @@ pub(crate) fn of_panic(panic: Box<dyn Any + Send + 'static>) -> Response {
     metrics::counter!("yin_http_panics_total").increment(1);
     tracing::error!(why, "a handler panicked");
     Failure::from(Code::Internal).into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::routing::get;
+    use http::StatusCode;
+    use http_body_util::BodyExt;
+    use tower::ServiceExt;
+    use tower_http::catch_panic::CatchPanicLayer;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_is_an_answer_without_internals() {
+        async fn panics() -> &'static str {
+            panic!("the secret at {}", "src/user.rs")
+        }
+        let router: Router = Router::new()
+            .route("/", get(panics))
+            .layer(CatchPanicLayer::custom(of_panic));
+        let response = router.oneshot(Request::new(Body::empty())).await.unwrap();
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        let body = String::from_utf8(body.to_vec()).unwrap();
+        assert!(body.contains("\"status_code\":5007"), "{body}");
+        assert!(!body.contains("secret") && !body.contains("src/"), "{body}");
+    }
+
+    #[tokio::test]
+    async fn errors_of_layers_are_told_apart() {
+        let code = async |error: BoxError| of_layer(error).await.code;
+        assert_eq!(code(Box::new(Overloaded::new())).await, Code::Overloaded);
+        assert_eq!(code(Box::new(Elapsed::new())).await, Code::Unavailable);
+        assert_eq!(code("something else".into()).await, Code::Internal);
+    }
 }

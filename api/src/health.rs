@@ -111,6 +111,8 @@ fn answer(app: &App, status: &Status, reasons: Vec<String>, lag: u64, draining: 
 
 /// `GET /metrics`: Prometheus text.
 pub(crate) async fn metrics(State(app): State<App>) -> Response {
+    let in_flight = u32::try_from(app.parts.load.in_flight()).unwrap_or(u32::MAX);
+    metrics::gauge!("yin_http_in_flight").set(in_flight);
     let content_type = [(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")];
     (content_type, app.parts.metrics.render()).into_response()
 }

@@ -6,9 +6,10 @@ use std::time::Duration;
 use axum::body::{Body, BodyDataStream};
 use bytes::Bytes;
 use futures_util::Stream;
+use http::HeaderMap;
 use tokio::time::{Instant, Sleep, sleep};
 
-use crate::body::Drain;
+use crate::body::{Drain, is_waiting};
 
 /// Why the body cannot be read on.
 #[derive(Debug, PartialEq, Eq)]
@@ -26,16 +27,25 @@ pub(crate) struct Incoming {
     left: u64,
     stall: Duration,
     silence: Pin<Box<Sleep>>,
+    /// The sender holds everything back until it is asked for.
+    is_waiting: bool,
     drain: Drain,
 }
 
 impl Incoming {
-    pub(crate) fn new(body: Body, bytes_max: u64, stall: Duration, drain: Drain) -> Self {
+    pub(crate) fn new(
+        headers: &HeaderMap,
+        body: Body,
+        bytes_max: u64,
+        stall: Duration,
+        drain: Drain,
+    ) -> Self {
         Self {
             body: Some(body.into_data_stream()),
             left: bytes_max,
             stall,
             silence: Box::pin(sleep(stall)),
+            is_waiting: is_waiting(headers),
             drain,
         }
     }
@@ -50,6 +60,7 @@ impl Stream for Incoming {
     type Item = Result<Bytes, Broke>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.is_waiting = false;
         let Some(body) = &mut self.body else {
             return Poll::Ready(None);
         };
@@ -81,7 +92,9 @@ impl Stream for Incoming {
 
 impl Drop for Incoming {
     fn drop(&mut self) {
-        if let Some(rest) = self.body.take() {
+        if let Some(rest) = self.body.take()
+            && !self.is_waiting
+        {
             self.drain.start(Body::new(rest));
         }
     }
@@ -94,7 +107,8 @@ mod tests {
     use super::*;
 
     fn incoming(body: Body, bytes_max: u64) -> Incoming {
-        Incoming::new(body, bytes_max, Duration::from_millis(30), Drain::default())
+        let stall = Duration::from_millis(30);
+        Incoming::new(&HeaderMap::new(), body, bytes_max, stall, Drain::default())
     }
 
     #[tokio::test]

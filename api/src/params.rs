@@ -38,7 +38,7 @@ impl Params {
     ) -> Result<(), Failure> {
         let boundary = multipart::boundary(headers);
         if !is_urlencoded(headers) && boundary == Ok(None) {
-            drain.start(body);
+            drain.leave(headers, body);
             return Ok(());
         }
         let bytes = drain.read(headers, body, bytes_max).await?;
@@ -247,7 +247,8 @@ mod tests {
             .collect();
         headers.insert("content-length", "1001".parse().unwrap());
         let mut params = Params::default();
-        let read = params.read_body(&headers, Body::empty(), &Drain::default(), 1_000);
+        let drain = Drain::default();
+        let read = params.read_body(&headers, Body::empty(), &drain, 1_000);
         assert_eq!(read.await.unwrap_err().code, Code::TooLarge);
     }
 

@@ -35,7 +35,7 @@ pub(crate) async fn action(State(app): State<App>, request: Request) -> Answer {
     let options = &app.options.upload;
     let bytes_max = options.bytes_max.saturating_add(FORM_BYTES_MAX);
     let stall = Duration::from_millis(options.stall_ms);
-    let body = Incoming::new(body, bytes_max, stall, app.drain.clone());
+    let body = Incoming::new(&head.headers, body, bytes_max, stall, app.drain.clone());
     let call = Call::of_head(&app, &head)?;
     app.limiter.upload(call.origin.address)?;
     if declared(&head.headers).is_some_and(|size| size > bytes_max) {

@@ -21,8 +21,9 @@ use tokio::time;
 use tower::{Service, ServiceExt, service_fn};
 
 const CONNECTIONS_MAX: usize = 10_000;
-/// How long a client may take to send the head of its request.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client may take to send the head of its request, or leave its connection idle: longer
+/// than the pauses of a client that polls, so that it seldom finds its connection closed.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
 /// When the system has no more sockets, waiting is all that helps.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// How often a connection that shows no life is asked for it.
@@ -52,8 +53,7 @@ pub async fn serve(
         };
         let service = with_peer(router.clone(), peer);
         let io = TokioIo::new(stream);
-        let connection =
-            server.serve_connection_with_upgrades(io, TowerToHyperService::new(service));
+        let connection = server.serve_connection(io, TowerToHyperService::new(service));
         let connection = graceful.watch(connection.into_owned());
         tokio::spawn(async move {
             if let Err(error) = connection.await {
