@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use transport::endpoint::{Endpoint, Options as EndpointOptions};
-use transport::network::Network;
+use transport::network::{Handler, Network, Service};
 
 use crate::admission::{ADMIT, Admission, HELLO, Hello, SEAL, Seal};
 use crate::background::{Background, Teller};
@@ -121,23 +121,7 @@ impl Node {
             directory: directory.clone(),
             clock: clock.clone(),
         };
-        handlers.requests.extend([
-            (ADMIT, Arc::new(admission.clone()) as _),
-            (
-                HELLO,
-                Arc::new(Hello {
-                    replica: replica.clone(),
-                }) as _,
-            ),
-            (
-                SEAL,
-                Arc::new(Seal {
-                    cluster_id: who.cluster_id.clone(),
-                    replica: replica.clone(),
-                    directory: directory.clone(),
-                }) as _,
-            ),
-        ]);
+        handlers.requests.extend(own_services(&admission));
         network.serve(handlers);
         endpoint.set_gate(Arc::new(admission));
         let gossip = start_gossip(config, &who, network.clone()).await?;
@@ -321,6 +305,23 @@ impl Node {
             .run(),
         );
     }
+}
+
+/// What a node answers to beside its replica's services.
+fn own_services(admission: &Admission) -> [(Service, Arc<dyn Handler>); 3] {
+    let hello = Hello {
+        replica: admission.replica.clone(),
+    };
+    let seal = Seal {
+        cluster_id: admission.cluster_id.clone(),
+        replica: admission.replica.clone(),
+        directory: admission.directory.clone(),
+    };
+    [
+        (ADMIT, Arc::new(admission.clone())),
+        (HELLO, Arc::new(hello)),
+        (SEAL, Arc::new(seal)),
+    ]
 }
 
 fn replica_options(config: &Config, who: &Who) -> ReplicaOptions {
