@@ -49,6 +49,7 @@
     talk.addEventListener("click", () => openPanel(item.id));
     feed.insertBefore(article, notice);
     watcher.observe(article);
+    return article;
   }
 
   function play(video) {
@@ -83,11 +84,11 @@
     try {
       const query = nextTime ? "?latest_time=" + nextTime : "";
       const page = await ask("douyin/feed/" + query);
-      for (const item of page.video_list) {
-        if (shown.has(item.id)) continue;
-        shown.add(item.id);
-        show(item);
-      }
+      // Who looks at the notice waits for what comes in its place.
+      const isWaiting = feed.scrollTop + feed.clientHeight / 2 >= notice.offsetTop;
+      const fresh = page.video_list.filter((item) => !shown.has(item.id));
+      const articles = fresh.map((item) => { shown.add(item.id); return show(item); });
+      if (isWaiting && articles.length) articles[0].scrollIntoView({ behavior: "instant" });
       nextTime = page.next_time;
       isAtEnd = page.video_list.length === 0;
       notice.textContent = !isAtEnd ? "Loading…"
