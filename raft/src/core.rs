@@ -73,7 +73,7 @@ impl Core {
         barriers: mpsc::Sender<barrier::Waiting>,
     ) -> Self {
         let bench = Bench {
-            durability: Arc::new(Durability::new(Arc::clone(&parts.state))),
+            durability: Arc::new(Durability::new(Arc::clone(&parts.state), options.blocking)),
             state: parts.state,
             progress: Progress::default(),
             events: broadcast::Sender::new(options.limits.events_waiting_max.max(1)),

@@ -56,7 +56,10 @@ pub(crate) async fn write(
             why: "it is committed, but this node has not applied it in time".to_owned(),
         });
     }
-    let epoch = core.seal()?.map_or(0, |seal| seal.epoch);
+    let seal = core.seal().map_err(|error| Error::Unknown {
+        why: format!("it is committed, but this node has failed: {error}"),
+    })?;
+    let epoch = seal.map_or(0, |seal| seal.epoch);
     Ok(Written {
         reply,
         position: Position { epoch, index },

@@ -21,7 +21,7 @@ use crate::status;
 use crate::types::Raft;
 
 /// A round trip longer than this says too little about the other clock.
-const PEEK_WITHIN: Duration = Duration::from_secs(1);
+const PEEK_WITHIN: Duration = Duration::from_millis(600);
 /// How long a hand-over may take.
 const HAND_OVER_WITHIN: Duration = Duration::from_secs(10);
 
@@ -70,12 +70,7 @@ async fn look(core: &Arc<Core>) {
         let metrics = metrics.borrow_watched();
         metrics.membership_config.voter_ids().collect()
     };
-    let others = voters.iter().copied().filter(|it| *it != core.me());
-    let seen: Vec<Seen> = join_all(others.map(|node| peek(core, node)))
-        .await
-        .into_iter()
-        .flatten()
-        .collect();
+    let seen = peek_all(core, &voters).await;
     let is_low = core.is_disk_low();
     let low = seen.iter().filter(|it| it.is_disk_low).count() + usize::from(is_low);
     let is_quorum_low = voters.len() - low.min(voters.len()) <= voters.len() / 2;
@@ -143,6 +138,20 @@ fn middle_clock(voters: usize, seen: &[Seen]) -> Option<i64> {
     // Of two in the middle, the one nearer to ours: in doubt, stay.
     let (low, high) = (ahead[(ahead.len() - 1) / 2], ahead[ahead.len() / 2]);
     Some(if low.abs() <= high.abs() { low } else { high })
+}
+
+/// Which of `voters`, besides this node, answer and have room: they may lead.
+pub(crate) async fn with_room(core: &Core, voters: &BTreeSet<u64>) -> BTreeSet<u64> {
+    let seen = peek_all(core, voters).await;
+    let with_room = seen.iter().filter(|it| !it.is_disk_low);
+    with_room.map(|it| it.node).collect()
+}
+
+/// Asks all others at once.
+async fn peek_all(core: &Core, voters: &BTreeSet<u64>) -> Vec<Seen> {
+    let others = voters.iter().copied().filter(|it| *it != core.me());
+    let seen = join_all(others.map(|node| peek(core, node))).await;
+    seen.into_iter().flatten().collect()
 }
 
 async fn peek(core: &Core, node: u64) -> Option<Seen> {

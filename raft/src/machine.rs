@@ -4,6 +4,7 @@
 //! It knows that an entry carries commands, not what they do. Replies and events leave only after
 //! the commit, so that whoever hears of a change can read it.
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,7 +24,7 @@ use crate::log_store::Alive;
 use crate::options::Room;
 use crate::progress::Progress;
 use crate::replica::Applied;
-use crate::snapshot::{Builder, Durability, SnapshotData, SnapshotOf, off_thread, snapshot_of};
+use crate::snapshot::{Builder, Durability, SnapshotData, SnapshotOf};
 use crate::types::{
     Batch, LogId, Payload, Replies, SnapshotMeta, StoredMembership, Types, index_of,
 };
@@ -75,9 +76,13 @@ impl Machine {
             marker: codec::encode_marker(Some(last), &membership),
         };
         let done = if round.bytes <= INLINE_BYTES {
-            work.run().map_err(io::Error::other)?
+            // openraft does not notice when a panic ends its worker; on the other threads it is
+            // caught anyway.
+            catch_unwind(AssertUnwindSafe(|| work.run()))
+                .unwrap_or_else(|_| Err(Fault("applying a command panicked".to_owned())))
+                .map_err(io::Error::other)?
         } else {
-            off_thread(move || work.run()).await?
+            self.bench.durability.work(move || work.run()).await?
         };
         self.meta = SnapshotMeta {
             last_log_id: Some(last),
@@ -104,7 +109,6 @@ impl Machine {
 
     fn builder(&self) -> Builder {
         Builder {
-            state: Arc::clone(&self.bench.state),
             durability: Arc::clone(&self.bench.durability),
             alive: self.alive.clone(),
         }
@@ -154,7 +158,8 @@ impl RaftStateMachine<Types> for Machine {
     ) -> io::Result<()> {
         let durability = Arc::clone(&self.bench.durability);
         let id = snapshot.info.id.clone();
-        let installed = off_thread(move || durability.install(&snapshot)).await?;
+        let install = move || durability.install(&snapshot);
+        let installed = self.bench.durability.work(install).await?;
         if installed != *meta {
             return Err(io::Error::new(
                 io::ErrorKind::InvalidData,
@@ -171,11 +176,7 @@ impl RaftStateMachine<Types> for Machine {
     }
 
     async fn get_current_snapshot(&mut self) -> io::Result<Option<SnapshotOf>> {
-        let state = Arc::clone(&self.bench.state);
-        let current = off_thread(move || state.current_snapshot()).await?;
-        Ok(current
-            .map(|info| snapshot_of(&self.bench.state, info))
-            .transpose()?)
+        self.bench.durability.current().await
     }
 }
 

@@ -15,6 +15,7 @@ use transport::network::{Error as NetworkError, PeerId};
 
 use crate::codec;
 use crate::core::Core;
+use crate::health;
 use crate::message::{Admin, AdminOutcome, service};
 use crate::replica::Error;
 use crate::types::{Member, Raft, Types, index_of};
@@ -261,11 +262,12 @@ async fn transfer(core: &Core, raft: &Raft, to: Option<u64>) -> AdminOutcome {
                 why: format!("node {to} has no vote, so it cannot lead"),
             };
         }
-        None => match furthest(raft, &others) {
+        // Of those that are there: one that died a moment ago may have been the furthest.
+        None => match furthest(raft, &health::with_room(core, &others).await) {
             Some(target) => target,
             None => {
                 return AdminOutcome::Refused {
-                    why: "there is no other voter to lead".to_owned(),
+                    why: "no other voter is there and could lead".to_owned(),
                 };
             }
         },

@@ -19,6 +19,17 @@ pub struct Options {
     pub node: NodeId,
     pub timing: Timing,
     pub limits: Limits,
+    pub blocking: Blocking,
+}
+
+/// Where work on the state is done that may take long.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Blocking {
+    /// On threads that may block.
+    #[default]
+    Threads,
+    /// Where it comes up: a simulation has one thread, and a run must be the same every time.
+    InPlace,
 }
 
 impl Options {
@@ -28,6 +39,7 @@ impl Options {
             node,
             timing: Timing::lan(),
             limits: Limits::default(),
+            blocking: Blocking::default(),
         }
     }
 }

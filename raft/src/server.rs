@@ -210,11 +210,11 @@ impl Receiver for Receiving {
             bytes = announced.bytes,
             "a snapshot comes in"
         );
-        let state = &core.bench.state;
-        let info = snapshot::receive(state, marker, announced.bytes, chunks)
+        let durability = &core.bench.durability;
+        let info = snapshot::receive(durability, marker, announced.bytes, chunks)
             .await
             .map_err(Refusal)?;
-        let snapshot = snapshot_of(state, info)?;
+        let snapshot = snapshot_of(durability, info)?;
         let taken = raft
             .install_full_snapshot(announced.vote.into(), snapshot)
             .await

@@ -14,12 +14,13 @@ use transport::network;
 
 use crate::codec;
 use crate::log_store::Alive;
+use crate::options::Blocking;
 use crate::types::{SnapshotMeta, Types, index_of};
 
 /// The snapshot that openraft moves about: its bytes stay in the store that keeps them.
 #[derive(Clone)]
 pub(crate) struct SnapshotData {
-    pub(crate) store: Arc<dyn StateStore>,
+    pub(crate) durability: Arc<Durability>,
     pub(crate) info: SnapshotInfo,
 }
 
@@ -28,13 +29,15 @@ pub(crate) type SnapshotOf = openraft::alias::SnapshotOf<Types, SnapshotData>;
 /// Up to where the state survives a power cut: the log before that may go, and nothing after it.
 pub(crate) struct Durability {
     state: Arc<dyn StateStore>,
+    blocking: Blocking,
     index: AtomicU64,
 }
 
 impl Durability {
-    pub(crate) fn new(state: Arc<dyn StateStore>) -> Self {
+    pub(crate) fn new(state: Arc<dyn StateStore>, blocking: Blocking) -> Self {
         Self {
             state,
+            blocking,
             index: AtomicU64::new(0),
         }
     }
@@ -56,13 +59,44 @@ impl Durability {
             return Ok(());
         }
         let this = Arc::clone(self);
-        let durable = off_thread(move || this.make()).await?;
+        let durable = self.work(move || this.make()).await?;
         if durable >= index {
             return Ok(());
         }
         Err(io::Error::other(format!(
             "the log up to {index} may not go: the state is durable only up to {durable}"
         )))
+    }
+
+    /// Does work on the state that may take long, where blocking does not hold up heartbeats.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) async fn work<T, W>(&self, work: W) -> io::Result<T>
+    where
+        T: Send + 'static,
+        W: FnOnce() -> Result<T, Fault> + Send + 'static,
+    {
+        let done = match self.blocking {
+            Blocking::Threads => tokio::task::spawn_blocking(work).await,
+            Blocking::InPlace => Ok(work()),
+        };
+        match done {
+            Ok(result) => result.map_err(io::Error::other),
+            Err(error) => Err(io::Error::other(format!(
+                "work on the state broke off: {error}"
+            ))),
+        }
+    }
+
+    /// The newest snapshot on this disk.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    pub(crate) async fn current(self: &Arc<Self>) -> io::Result<Option<SnapshotOf>> {
+        let state = Arc::clone(&self.state);
+        let current = self.work(move || state.current_snapshot()).await?;
+        Ok(current.map(|info| snapshot_of(self, info)).transpose()?)
     }
 
     /// Makes all that is applied durable; gives the index.
@@ -82,12 +116,16 @@ impl Durability {
 
     /// Replaces the state by `snapshot`.
     pub(crate) fn install(&self, snapshot: &SnapshotData) -> Result<SnapshotMeta, Fault> {
-        if Arc::ptr_eq(&self.state, &snapshot.store) {
+        if Arc::ptr_eq(&self.state, &snapshot.durability.state) {
             self.state.install_snapshot(&snapshot.info.id)?;
         } else {
             // Another store's: only openraft's test suite does without a network.
             let mut sink = self.state.receive_snapshot()?;
-            for chunk in snapshot.store.snapshot_chunks(&snapshot.info.id)? {
+            for chunk in snapshot
+                .durability
+                .state
+                .snapshot_chunks(&snapshot.info.id)?
+            {
                 sink.write(&chunk?)?;
             }
             self.state.install_snapshot(&sink.finish()?.id)?;
@@ -98,29 +136,15 @@ impl Durability {
     }
 }
 
-/// Runs what blocks where blocking does not hold up heartbeats.
-pub(crate) async fn off_thread<T, W>(work: W) -> io::Result<T>
-where
-    T: Send + 'static,
-    W: FnOnce() -> Result<T, Fault> + Send + 'static,
-{
-    match tokio::task::spawn_blocking(work).await {
-        Ok(result) => result.map_err(io::Error::other),
-        Err(error) => Err(io::Error::other(format!(
-            "work on the state broke off: {error}"
-        ))),
-    }
-}
-
-/// The snapshot `info` of `store`, as openraft wants it.
+/// The snapshot `info` of this disk, as openraft wants it.
 pub(crate) fn snapshot_of(
-    store: &Arc<dyn StateStore>,
+    durability: &Arc<Durability>,
     info: SnapshotInfo,
 ) -> Result<SnapshotOf, codec::Malformed> {
     Ok(Snapshot {
         meta: codec::decode_marker(&info.marker)?,
         snapshot: SnapshotData {
-            store: Arc::clone(store),
+            durability: Arc::clone(durability),
             info,
         },
     })
@@ -128,7 +152,6 @@ pub(crate) fn snapshot_of(
 
 /// Takes snapshots of what is applied at that moment, off the async threads.
 pub(crate) struct Builder {
-    pub(crate) state: Arc<dyn StateStore>,
     pub(crate) durability: Arc<Durability>,
     pub(crate) alive: Alive,
 }
@@ -137,21 +160,20 @@ impl RaftSnapshotBuilder<Types> for Builder {
     type SnapshotData = SnapshotData;
 
     async fn build_snapshot(&mut self) -> io::Result<SnapshotOf> {
-        let state = Arc::clone(&self.state);
         let durability = Arc::clone(&self.durability);
         let alive = self.alive.clone();
-        let info = off_thread(move || {
+        let build = move || {
             // Whoever stops the replica waits for this too.
             let _alive = alive;
             // The log behind a snapshot is purged, so all that the snapshot holds has to survive a
             // power cut in the state as well.
             durability.make()?;
-            state.build_snapshot()
-        })
-        .await?;
+            durability.state.build_snapshot()
+        };
+        let info = self.durability.work(build).await?;
         metrics::counter!("yin_raft_snapshots_built_total").increment(1);
         tracing::info!(snapshot = info.id, bytes = info.bytes, "snapshot built");
-        Ok(snapshot_of(&self.state, info)?)
+        Ok(snapshot_of(&self.durability, info)?)
     }
 }
 
@@ -168,7 +190,7 @@ pub(crate) async fn finish_interrupted(
     log: &dyn LogStore,
 ) -> io::Result<()> {
     let this = Arc::clone(durability);
-    let installed = off_thread(move || {
+    let install = move || {
         let Some(info) = this.state.current_snapshot()? else {
             return Ok(None);
         };
@@ -181,11 +203,12 @@ pub(crate) async fn finish_interrupted(
             snapshot = info.id,
             "installing a snapshot that came in before"
         );
-        let store = Arc::clone(&this.state);
-        Ok(this.install(&SnapshotData { store, info })?.last_log_id)
-    })
-    .await?;
-    let Some(last) = installed else {
+        let durability = Arc::clone(&this);
+        Ok(this
+            .install(&SnapshotData { durability, info })?
+            .last_log_id)
+    };
+    let Some(last) = durability.work(install).await? else {
         return Ok(());
     };
     let index = last.index();
@@ -219,14 +242,15 @@ const WRITE_BYTES: usize = 1 << 20;
 /// In words for the sender, when the transfer broke off, the disk failed or the snapshot is not
 /// the one announced.
 pub(crate) async fn receive(
-    state: &Arc<dyn StateStore>,
+    durability: &Durability,
     marker: Bytes,
     bytes: u64,
     mut chunks: mpsc::Receiver<Result<Bytes, network::Error>>,
 ) -> Result<SnapshotInfo, String> {
     let in_words = |error: io::Error| error.to_string();
-    let state = Arc::clone(state);
-    let mut sink = off_thread(move || state.receive_snapshot())
+    let state = Arc::clone(&durability.state);
+    let mut sink = durability
+        .work(move || state.receive_snapshot())
         .await
         .map_err(in_words)?;
     let mut gathered = Vec::new();
@@ -237,12 +261,13 @@ pub(crate) async fn receive(
         gathered.push(chunk);
         if count >= WRITE_BYTES {
             let full = std::mem::take(&mut gathered);
-            sink = write(sink, full).await.map_err(in_words)?;
+            sink = write(durability, sink, full).await.map_err(in_words)?;
             count = 0;
         }
     }
-    sink = write(sink, gathered).await.map_err(in_words)?;
-    let info = off_thread(move || sink.finish()).await.map_err(in_words)?;
+    sink = write(durability, sink, gathered).await.map_err(in_words)?;
+    let finish = move || sink.finish();
+    let info = durability.work(finish).await.map_err(in_words)?;
     if info.marker != marker || info.bytes != bytes {
         return Err("what arrived is not the snapshot that was announced".to_owned());
     }
@@ -250,16 +275,17 @@ pub(crate) async fn receive(
 }
 
 async fn write(
+    durability: &Durability,
     mut sink: Box<dyn SnapshotSink>,
     chunks: Vec<Bytes>,
 ) -> io::Result<Box<dyn SnapshotSink>> {
-    off_thread(move || {
+    let write = move || {
         for chunk in chunks {
             sink.write(&chunk)?;
         }
         Ok(sink)
-    })
-    .await
+    };
+    durability.work(write).await
 }
 
 /// Reads the stream of `snapshot` into `chunks`; ends early when nobody takes them.
@@ -273,13 +299,16 @@ pub(crate) async fn send_all(
     snapshot: SnapshotData,
     chunks: mpsc::Sender<Bytes>,
 ) -> io::Result<()> {
-    let mut stream = off_thread(move || snapshot.store.snapshot_chunks(&snapshot.info.id)).await?;
+    let SnapshotData { durability, info } = snapshot;
+    let state = Arc::clone(&durability.state);
+    let open = move || state.snapshot_chunks(&info.id);
+    let mut stream = durability.work(open).await?;
     loop {
-        let (next, rest) = off_thread(move || {
+        let read = move || {
             let next = stream.next().transpose()?;
             Ok((next, stream))
-        })
-        .await?;
+        };
+        let (next, rest) = durability.work(read).await?;
         let Some(chunk) = next else {
             return Ok(());
         };

@@ -256,8 +256,9 @@ async fn a_replica_whose_disk_fails_stays_stopped_and_says_why() {
 #[tokio::test(start_paused = true)]
 async fn a_replica_outlives_a_bad_moment_of_its_disk() {
     let cluster = Cluster::of(3).await;
-    for id in [cluster.follower().await, cluster.leader().await] {
-        cluster.node(id).failures.store(1, Ordering::Relaxed);
+    let [follower, leader] = [cluster.follower().await, cluster.leader().await];
+    for (id, failures) in [(follower, 1), (leader, 2)] {
+        cluster.node(id).failures.store(failures, Ordering::Relaxed);
         // It was committed by the log, so whoever dies of it, it is done once in the end.
         cluster.say(id, &format!("at {id}")).await.unwrap();
         eventually("it went well again", || async {

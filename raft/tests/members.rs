@@ -125,6 +125,22 @@ async fn a_handover_to_a_dead_node_does_not_stop_writes_for_long() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn leadership_goes_to_a_node_that_is_there_and_has_room() {
+    let cluster = Cluster::of(5).await;
+    let old = cluster.leader().await;
+    let [dead, full, ..] = cluster.others(old).into_iter().collect::<Vec<_>>()[..] else {
+        unreachable!();
+    };
+    cluster.isolate(dead);
+    cluster.node(full).set_low(true);
+    let replica = &cluster.node(old).replica;
+    replica.transfer_leader(None).await.unwrap();
+    let there = cluster.others(dead);
+    let new = cluster.leader_among(&there).await;
+    assert!(![old, dead, full].contains(&new), "node {new} leads");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_cluster_is_started_once() {
     let cluster = Cluster::of(3).await;
     let address = "[::1]:1".parse().unwrap();

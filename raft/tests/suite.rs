@@ -12,6 +12,7 @@ use tokio::sync::{broadcast, mpsc};
 
 use crate::log_store::Log;
 use crate::machine::{Bench, Machine};
+use crate::options::Blocking;
 use crate::snapshot::Durability;
 use crate::types::Types;
 
@@ -19,7 +20,7 @@ use crate::types::Types;
 fn adapters(log: Arc<dyn LogStore>, state: Arc<dyn StateStore>) -> (Log, Machine) {
     let (alive, _) = mpsc::channel(1);
     let bench = Arc::new(Bench {
-        durability: Arc::new(Durability::new(Arc::clone(&state))),
+        durability: Arc::new(Durability::new(Arc::clone(&state), Blocking::Threads)),
         state,
         progress: Default::default(),
         events: broadcast::Sender::new(1),

@@ -1,4 +1,5 @@
-//! A state that fails to commit a few times, as a disk with a bad moment does.
+//! A state that fails to commit a few times, as a disk with a bad moment does: the last of them as
+//! a fault, the one before as a panic.
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -23,6 +24,7 @@ impl StateStore for Shaky {
             .failures
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, left)
         {
+            Ok(left) if left % 2 == 0 => panic!("a bad moment, on purpose"),
             Ok(_) => Err(Fault("a bad moment".to_owned())),
             Err(_) => self.inner.commit(changes, marker),
         }

@@ -1,8 +1,8 @@
 //! The network over quinn: one UDP port a node, TLS 1.3 both ways, identity checked on every
 //! connection.
 //!
-//! A node asks over connections that it dialled ([`routes`](crate::routes), [`link`](crate::link))
-//! and answers on those it accepted ([`serve`](crate::serve)), so two nodes that talk both ways
+//! A node asks over connections that it dialled ([`crate::routes`], [`crate::link`])
+//! and answers on those it accepted ([`crate::serve`]), so two nodes that talk both ways
 //! have two connections, and no rule is needed for who dials whom.
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
