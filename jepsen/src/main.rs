@@ -5,6 +5,7 @@
 //! what you like meanwhile. Exit codes: 0 no violation found, 1 violation, 2 unknown, 3 the harness
 //! failed.
 mod edn;
+mod evidence;
 mod record;
 mod target;
 mod workload;
