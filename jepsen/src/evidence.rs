@@ -32,7 +32,8 @@ pub(crate) struct Evidence {
     pub(crate) faults: Vec<FaultEvent>,
     pub(crate) samples: Vec<Sample>,
     pub(crate) links: Vec<LinkCount>,
-    /// By workload.
+    /// By workload. Not written with the rest: each is a file of its own (`histories/NAME.jsonl`).
+    #[serde(default, skip_serializing)]
     pub(crate) histories: BTreeMap<String, Vec<Event>>,
     /// The last lines of each node's log, by node name, and any line that tells of a panic.
     pub(crate) logs: BTreeMap<String, Vec<String>>,

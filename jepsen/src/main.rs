@@ -7,6 +7,7 @@
 mod edn;
 mod evidence;
 mod record;
+mod report;
 mod target;
 mod workload;
 
