@@ -1,0 +1,73 @@
+//! Interfaces of a member's namespace: the loopback device and one TUN device, whose packets we
+//! read and write.
+use std::io;
+use std::net::Ipv4Addr;
+use std::os::fd::{AsFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::ioctl::Opcode;
+use rustix::net::{AddressFamily, SocketType};
+
+use crate::system::{InterfaceRequest, ask_interface};
+
+/// The name of the device in every namespace.
+const NAME: &str = "yin0";
+pub(crate) const DEVICE: &str = "/dev/net/tun";
+/// As on Ethernet.
+const PACKET_BYTES_MAX: i32 = 1_500;
+/// Packets that wait for us in the kernel. With the default of 500 a burst would be dropped there
+/// before the link is asked.
+const QUEUE_PACKETS_MAX: i32 = 20_000;
+
+// From linux/if_tun.h, linux/if.h and linux/sockios.h.
+const TUNSETIFF: Opcode = 0x4004_54ca;
+const SIOCSIFFLAGS: Opcode = 0x8914;
+const SIOCSIFADDR: Opcode = 0x8916;
+const SIOCSIFNETMASK: Opcode = 0x891c;
+const SIOCSIFMTU: Opcode = 0x8922;
+const SIOCSIFTXQLEN: Opcode = 0x8943;
+const IFF_TUN: i16 = 0x0001;
+const IFF_NO_PI: i16 = 0x1000;
+const IFF_UP: i16 = 0x0001;
+
+/// Opens the descriptor of a new TUN device in the calling thread's namespace.
+pub(crate) fn open_device() -> io::Result<OwnedFd> {
+    let flags = OFlags::RDWR | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let device = rustix::fs::open(DEVICE, flags, Mode::empty())?;
+    let kind = (IFF_TUN | IFF_NO_PI).to_ne_bytes();
+    ask_interface::<TUNSETIFF>(&device, request(NAME, &kind))?;
+    Ok(device)
+}
+
+/// Gives the device its address and brings it and the loopback device up.
+pub(crate) fn configure(address: Ipv4Addr) -> io::Result<()> {
+    // Any socket of the namespace will do to name the namespace.
+    let socket = rustix::net::socket(AddressFamily::INET, SocketType::DGRAM, None)?;
+    let socket = socket.as_fd();
+    let up = IFF_UP.to_ne_bytes();
+    let netmask = Ipv4Addr::new(255, 255, 255, 0);
+    ask_interface::<SIOCSIFFLAGS>(socket, request("lo", &up))?;
+    ask_interface::<SIOCSIFADDR>(socket, request(NAME, &socket_address(address)))?;
+    ask_interface::<SIOCSIFNETMASK>(socket, request(NAME, &socket_address(netmask)))?;
+    ask_interface::<SIOCSIFMTU>(socket, request(NAME, &PACKET_BYTES_MAX.to_ne_bytes()))?;
+    ask_interface::<SIOCSIFTXQLEN>(socket, request(NAME, &QUEUE_PACKETS_MAX.to_ne_bytes()))?;
+    ask_interface::<SIOCSIFFLAGS>(socket, request(NAME, &up))
+}
+
+fn request(name: &str, value: &[u8]) -> InterfaceRequest {
+    let mut request = InterfaceRequest {
+        name: [0; 16],
+        value: [0; 24],
+    };
+    request.name[..name.len()].copy_from_slice(name.as_bytes());
+    request.value[..value.len()].copy_from_slice(value);
+    request
+}
+
+/// Linux' `struct sockaddr_in` with port 0.
+fn socket_address(address: Ipv4Addr) -> [u8; 16] {
+    let mut bytes = [0; 16];
+    bytes[..2].copy_from_slice(&AddressFamily::INET.as_raw().to_ne_bytes());
+    bytes[4..8].copy_from_slice(&address.octets());
+    bytes
+}

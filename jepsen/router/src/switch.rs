@@ -1,0 +1,235 @@
+//! Where a packet goes, and when: the links, the packets under way and their counts. Neither
+//! clock nor socket in here: the thread in `forward` brings the time and carries the packets.
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BinaryHeap};
+use std::time::{Duration, Instant};
+
+use crate::decision::{Dice, Fate};
+use crate::link::{Count, Link};
+use crate::member::Member;
+
+/// What may be under way in the whole network; the rest is dropped and counted. Two seconds of a
+/// link at full speed.
+const WAITING_BYTES_MAX: usize = 64 << 20;
+/// Longest queue in front of a link of limited speed, as that of a common home router.
+const BOTTLENECK_WAIT_MAX: Duration = Duration::from_millis(500);
+
+/// All links and what is under way on them.
+pub(crate) struct Switch {
+    seed: u64,
+    paths: BTreeMap<(Member, Member), Path>,
+    waiting: BinaryHeap<Reverse<Waiting>>,
+    waiting_bytes: usize,
+    /// Keeps the order of packets that are due at the same moment.
+    next_order: u64,
+}
+
+/// One directed link with its state.
+#[derive(Default)]
+struct Path {
+    link: Link,
+    count: Count,
+    /// Packets under way that nobody may overtake.
+    waiting_in_order: usize,
+    /// When the last of them is due.
+    last_due: Option<Instant>,
+    /// When the last bit of the last packet has entered a link of limited speed.
+    is_free_at: Option<Instant>,
+}
+
+/// A packet under way.
+#[derive(PartialEq, Eq, PartialOrd, Ord)]
+struct Waiting {
+    due: Instant,
+    order: u64,
+    from: Member,
+    to: Member,
+    is_reordered: bool,
+    bytes: Vec<u8>,
+}
+
+/// A packet that has arrived.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Arrival {
+    pub(crate) from: Member,
+    pub(crate) to: Member,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// How one copy of a packet travels.
+#[derive(Clone, Copy)]
+struct Journey {
+    from: Member,
+    to: Member,
+    takes: Duration,
+    is_reordered: bool,
+}
+
+impl Switch {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self {
+            seed,
+            paths: BTreeMap::new(),
+            waiting: BinaryHeap::new(),
+            waiting_bytes: 0,
+            next_order: 0,
+        }
+    }
+
+    pub(crate) fn set(&mut self, from: Member, to: Member, link: Link) {
+        self.paths.entry((from, to)).or_default().link = link;
+    }
+
+    pub(crate) fn link(&self, from: Member, to: Member) -> Link {
+        let path = self.paths.get(&(from, to));
+        path.map(|path| path.link).unwrap_or_default()
+    }
+
+    pub(crate) fn count(&self, from: Member, to: Member) -> Count {
+        let path = self.paths.get(&(from, to));
+        path.map(|path| path.count).unwrap_or_default()
+    }
+
+    /// Makes all links perfect, and all that is under way due, in the order it would have come.
+    pub(crate) fn heal(&mut self, now: Instant) {
+        for path in self.paths.values_mut() {
+            path.link = Link::default();
+            path.last_due = None;
+            path.is_free_at = None;
+        }
+        let mut waiting = std::mem::take(&mut self.waiting).into_vec();
+        // `Reverse` is for the heap alone: the first due comes first here.
+        waiting.sort_by(|Reverse(a), Reverse(b)| a.cmp(b));
+        for Reverse(mut packet) in waiting {
+            packet.due = now;
+            packet.order = self.next_order;
+            self.next_order += 1;
+            self.waiting.push(Reverse(packet));
+        }
+    }
+
+    /// Takes a packet for `to` on. Answers how many copies of it are to be delivered at once; they
+    /// are counted as delivered (see [`Switch::refused`]).
+    pub(crate) fn accept(
+        &mut self,
+        from: Member,
+        to: Member,
+        packet: &[u8],
+        now: Instant,
+    ) -> usize {
+        let path = self.paths.entry((from, to)).or_default();
+        let number = path.count.sent;
+        path.count.sent += 1;
+        match Dice::new(self.seed, from, to, number).fate(&path.link, packet.len()) {
+            Fate::Cut => path.count.cut += 1,
+            Fate::Oversized => path.count.oversized += 1,
+            Fate::Lost => path.count.lost += 1,
+            Fate::Passes {
+                takes,
+                is_reordered,
+                copy_takes,
+            } => {
+                path.count.reordered += u64::from(is_reordered);
+                path.count.duplicated += u64::from(copy_takes.is_some());
+                let journey = Journey {
+                    from,
+                    to,
+                    takes,
+                    is_reordered,
+                };
+                let mut at_once = usize::from(self.send(journey, packet, now));
+                if let Some(takes) = copy_takes {
+                    let copy = Journey {
+                        takes,
+                        is_reordered: false,
+                        ..journey
+                    };
+                    at_once += usize::from(self.send(copy, packet, now));
+                }
+                return at_once;
+            }
+        }
+        0
+    }
+
+    /// The next packet that has arrived by `now`; it is counted as delivered.
+    pub(crate) fn arrived(&mut self, now: Instant) -> Option<Arrival> {
+        if self.next_due()? > now {
+            return None;
+        }
+        let Reverse(packet) = self.waiting.pop()?;
+        self.waiting_bytes -= packet.bytes.len();
+        let path = self.paths.entry((packet.from, packet.to)).or_default();
+        path.count.delivered += 1;
+        path.waiting_in_order -= usize::from(!packet.is_reordered);
+        Some(Arrival {
+            from: packet.from,
+            to: packet.to,
+            bytes: packet.bytes,
+        })
+    }
+
+    /// When there is something to deliver again.
+    pub(crate) fn next_due(&self) -> Option<Instant> {
+        self.waiting.peek().map(|Reverse(packet)| packet.due)
+    }
+
+    /// The receiver's device did not take a packet that was counted as delivered.
+    pub(crate) fn refused(&mut self, from: Member, to: Member) {
+        let path = self.paths.entry((from, to)).or_default();
+        path.count.delivered -= 1;
+        path.count.overflowed += 1;
+    }
+
+    /// Sends one copy on its way; true if it has arrived already.
+    fn send(&mut self, journey: Journey, packet: &[u8], now: Instant) -> bool {
+        let path = self.paths.entry((journey.from, journey.to)).or_default();
+        let Some(entered) = path.enter(packet.len(), now) else {
+            path.count.overflowed += 1;
+            return false;
+        };
+        let mut due = entered + journey.takes;
+        if !journey.is_reordered {
+            due = path.last_due.map_or(due, |last| last.max(due));
+            path.last_due = Some(due);
+            if due <= now && path.waiting_in_order == 0 {
+                path.count.delivered += 1;
+                return true;
+            }
+        }
+        if self.waiting_bytes + packet.len() > WAITING_BYTES_MAX {
+            path.count.overflowed += 1;
+            return false;
+        }
+        path.count.delayed += u64::from(!journey.is_reordered);
+        path.waiting_in_order += usize::from(!journey.is_reordered);
+        self.waiting_bytes += packet.len();
+        self.waiting.push(Reverse(Waiting {
+            due,
+            order: self.next_order,
+            from: journey.from,
+            to: journey.to,
+            is_reordered: journey.is_reordered,
+            bytes: packet.to_vec(),
+        }));
+        self.next_order += 1;
+        false
+    }
+}
+
+impl Path {
+    /// When the last bit of a packet of `bytes` is on the link; `None` if the queue is full.
+    fn enter(&mut self, bytes: usize, now: Instant) -> Option<Instant> {
+        let Some(bytes_per_second) = self.link.bytes_per_second else {
+            return Some(now);
+        };
+        let begins = self.is_free_at.map_or(now, |at| at.max(now));
+        if begins - now > BOTTLENECK_WAIT_MAX {
+            return None;
+        }
+        let seconds = bytes as f64 / bytes_per_second.max(1) as f64;
+        let ends = begins + Duration::from_secs_f64(seconds);
+        self.is_free_at = Some(ends);
+        Some(ends)
+    }
+}
