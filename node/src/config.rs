@@ -58,7 +58,7 @@ pub(crate) struct S3 {
     pub(crate) secret_key_file: Option<PathBuf>,
 }
 
-/// Timing of consensus. A failover takes about `election_max_ms` plus a random time between
+/// Timing of consensus, and how much of its log stays. A failover takes about `election_max_ms` plus a random time between
 /// `election_min_ms` and `election_max_ms`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -66,6 +66,10 @@ pub(crate) struct Raft {
     pub(crate) heartbeat_ms: u64,
     pub(crate) election_min_ms: u64,
     pub(crate) election_max_ms: u64,
+    /// A snapshot is due after this many applied entries.
+    pub(crate) snapshot_entries: u64,
+    /// Entries kept behind a snapshot, so that followers that were away catch up from the log.
+    pub(crate) keep_entries: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -127,10 +131,13 @@ impl Default for S3 {
 
 impl Default for Raft {
     fn default() -> Self {
+        let limits = raft::options::Limits::default();
         Self {
             heartbeat_ms: 100,
             election_min_ms: 400,
             election_max_ms: 800,
+            snapshot_entries: limits.snapshot_entries,
+            keep_entries: limits.keep_entries,
         }
     }
 }
@@ -217,6 +224,9 @@ impl Config {
                  heartbeat_ms, election_max_ms > election_min_ms"
             );
         }
+        if raft.snapshot_entries == 0 {
+            bail!("raft.snapshot_entries makes no sense: need at least 1");
+        }
         if self.cluster.listen.ip().is_unspecified() && self.cluster.advertise.is_none() {
             bail!(
                 "the cluster listens on {}, which other nodes can't dial: give --cluster-advertise",
@@ -280,6 +290,13 @@ mod tests {
     fn timing_that_cannot_elect_is_refused() {
         assert!(parse("data = \"x\"\n[raft]\nheartbeat_ms = 500").is_err());
         assert!(parse("data = \"x\"\n[raft]\nheartbeat_ms = 50").is_ok());
+    }
+
+    #[test]
+    fn a_snapshot_after_nothing_is_refused() {
+        assert!(parse("data = \"x\"\n[raft]\nsnapshot_entries = 0").is_err());
+        let config = parse("data = \"x\"\n[raft]\nsnapshot_entries = 300").unwrap();
+        assert_eq!(config.raft.snapshot_entries, 300);
     }
 
     #[test]

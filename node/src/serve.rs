@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use gossip::Gossip;
 use model::id::NodeId;
 use raft::clock::{Clock, SystemClock};
-use raft::options::{Options as ReplicaOptions, Parts as ReplicaParts, Timing};
+use raft::options::{Limits, Options as ReplicaOptions, Parts as ReplicaParts, Timing};
 use raft::replica::{Replica, Role};
 use storage::disk::Reserve;
 use tokio::net::TcpListener;
@@ -331,6 +331,11 @@ fn replica_options(config: &Config, who: &Who) -> ReplicaOptions {
             election_min_ms: config.raft.election_min_ms,
             election_max_ms: config.raft.election_max_ms,
             ..Timing::lan()
+        },
+        limits: Limits {
+            snapshot_entries: config.raft.snapshot_entries,
+            keep_entries: config.raft.keep_entries,
+            ..Limits::default()
         },
         ..ReplicaOptions::new(NodeId(who.node))
     }
