@@ -80,9 +80,12 @@ impl Forwarder {
         }
         while self.take_new_ports() {
             self.deliver_arrivals();
-            for port in self.wait() {
-                self.forward_from(port);
-            }
+            let ready = self.wait();
+            let gone: Vec<Member> = ready
+                .into_iter()
+                .filter_map(|port| self.forward_from(port))
+                .collect();
+            self.ports.retain(|port| !gone.contains(&port.member));
         }
     }
 
@@ -134,17 +137,25 @@ impl Forwarder {
         self.shared.switch().arrived(Instant::now())
     }
 
-    fn forward_from(&mut self, port: usize) {
+    /// Answers the member whose device it is if somebody has removed that.
+    fn forward_from(&mut self, port: usize) -> Option<Member> {
         let mut buffer = std::mem::take(&mut self.buffer);
         let from = &self.ports[port];
+        let mut gone = None;
         for _ in 0..BATCH {
             match rustix::io::read(from.device.as_fd(), &mut buffer) {
                 Ok(bytes) => self.forward(from.member, &buffer[..bytes]),
-                Err(Errno::AGAIN | Errno::INTR) => break,
-                Err(error) => panic!("{}: its device cannot be read: {error}", from.member),
+                Err(Errno::BADFD) => {
+                    eprintln!("router: the device of {} is gone", from.member);
+                    gone = Some(from.member);
+                    break;
+                }
+                // Nothing left, or the device is down for now.
+                Err(_) => break,
             }
         }
         self.buffer = buffer;
+        gone
     }
 
     fn forward(&self, from: Member, packet: &[u8]) {
@@ -164,8 +175,9 @@ impl Forwarder {
     }
 
     fn deliver(&self, from: Member, to: Member, packet: &[u8]) {
-        let port = self.port_of(to).expect("asked before it was accepted");
-        if rustix::io::write(&port.device, packet).is_err() {
+        let port = self.port_of(to);
+        let is_taken = port.is_some_and(|port| rustix::io::write(&port.device, packet).is_ok());
+        if !is_taken {
             self.shared.switch().refused(from, to);
         }
     }

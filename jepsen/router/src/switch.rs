@@ -233,3 +233,243 @@ impl Path {
         Some(ends)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const A: Member = Member::Node(0);
+    const B: Member = Member::Node(1);
+
+    fn ms(milliseconds: u64) -> Duration {
+        Duration::from_millis(milliseconds)
+    }
+
+    fn switch(link: Link) -> Switch {
+        let mut switch = Switch::new(1);
+        switch.set(A, B, link);
+        switch
+    }
+
+    /// All that arrives by `at`: the first byte of each.
+    fn arrivals(switch: &mut Switch, at: Instant) -> Vec<u8> {
+        let next = || Some(switch.arrived(at)?.bytes[0]);
+        std::iter::from_fn(next).collect()
+    }
+
+    #[test]
+    fn a_perfect_wire_delivers_at_once_and_keeps_nothing() {
+        let mut switch = Switch::new(1);
+        let now = Instant::now();
+        assert_eq!(switch.accept(A, B, b"x", now), 1);
+        assert_eq!(switch.next_due(), None);
+        let count = switch.count(A, B);
+        assert_eq!((count.sent, count.delivered, count.delayed), (1, 1, 0));
+        assert_eq!(switch.count(B, A), Count::default());
+    }
+
+    #[test]
+    fn a_delayed_packet_arrives_when_due_and_not_before() {
+        let mut switch = switch(Link {
+            delay: ms(40),
+            ..Link::default()
+        });
+        let now = Instant::now();
+        assert_eq!(switch.accept(A, B, &[1], now), 0);
+        assert_eq!(switch.next_due(), Some(now + ms(40)));
+        assert_eq!(arrivals(&mut switch, now + ms(39)), [0; 0]);
+        assert_eq!(arrivals(&mut switch, now + ms(40)), [1]);
+        assert_eq!((switch.count(A, B).delayed, switch.waiting_bytes), (1, 0));
+    }
+
+    #[test]
+    fn only_the_reordered_are_overtaken() {
+        let now = Instant::now();
+        let jittery = Link {
+            delay: ms(20),
+            jitter: ms(20),
+            ..Link::default()
+        };
+        let send_all = |switch: &mut Switch| {
+            for number in 0..100 {
+                assert_eq!(switch.accept(A, B, &[number], now), 0);
+            }
+            arrivals(switch, now + ms(60))
+        };
+        let sent: Vec<u8> = (0..100).collect();
+        assert_eq!(
+            send_all(&mut switch(jittery)),
+            sent,
+            "jitter keeps the order"
+        );
+        let mut reordering = switch(Link {
+            reorder: 0.2,
+            ..jittery
+        });
+        let mut seen = send_all(&mut reordering);
+        assert_ne!(seen, sent);
+        seen.sort_unstable();
+        assert_eq!(seen, sent, "and loses nothing");
+        let count = reordering.count(A, B);
+        assert!((10..30).contains(&count.reordered), "{count:?}");
+        assert_eq!(count.reordered + count.delayed, 100);
+    }
+
+    #[test]
+    fn a_packet_held_back_does_not_hold_others_back() {
+        let mut switch = switch(Link {
+            reorder: 1.0,
+            ..Link::default()
+        });
+        let now = Instant::now();
+        assert_eq!(switch.accept(A, B, &[1], now), 0);
+        switch.set(A, B, Link::default());
+        assert_eq!(switch.accept(A, B, &[2], now), 1);
+        assert_eq!(arrivals(&mut switch, now + ms(12)), [1]);
+    }
+
+    #[test]
+    fn a_link_that_gets_faster_does_not_overtake_itself() {
+        let mut switch = switch(Link {
+            delay: ms(100),
+            ..Link::default()
+        });
+        let now = Instant::now();
+        assert_eq!(switch.accept(A, B, &[1], now), 0);
+        switch.set(A, B, Link::default());
+        assert_eq!(switch.accept(A, B, &[2], now + ms(1)), 0);
+        assert_eq!(arrivals(&mut switch, now + ms(100)), [1, 2]);
+        assert_eq!(switch.accept(A, B, &[3], now + ms(100)), 1);
+    }
+
+    #[test]
+    fn healing_delivers_what_is_under_way_in_its_order() {
+        let mut switch = switch(Link {
+            delay: ms(60_000),
+            jitter: ms(10_000),
+            ..Link::default()
+        });
+        let now = Instant::now();
+        for number in 0..50 {
+            assert_eq!(switch.accept(A, B, &[number], now), 0);
+        }
+        switch.heal(now + ms(1));
+        assert_eq!(
+            switch.accept(A, B, &[50], now + ms(1)),
+            0,
+            "behind the others"
+        );
+        let all: Vec<u8> = (0..=50).collect();
+        assert_eq!(arrivals(&mut switch, now + ms(1)), all);
+        assert_eq!(switch.link(A, B), Link::default());
+        assert_eq!(switch.accept(A, B, &[51], now + ms(1)), 1);
+    }
+
+    #[test]
+    fn a_limited_link_takes_its_time_and_its_queue_ends() {
+        let mut switch = switch(Link {
+            bytes_per_second: Some(100_000),
+            ..Link::default()
+        });
+        let now = Instant::now();
+        for number in 0..100 {
+            assert_eq!(switch.accept(A, B, &[number; 1_000], now), 0);
+        }
+        // 10 ms each; who would have to wait for more than 500 ms is dropped.
+        assert_eq!(switch.count(A, B).overflowed, 49);
+        assert_eq!(arrivals(&mut switch, now + ms(9)).len(), 0);
+        assert_eq!(arrivals(&mut switch, now + ms(100)).len(), 10);
+        assert_eq!(arrivals(&mut switch, now + ms(510)).len(), 41);
+    }
+
+    #[test]
+    fn a_stopped_link_is_slow_but_no_fault_of_ours() {
+        let mut switch = switch(Link {
+            bytes_per_second: Some(0),
+            ..Link::default()
+        });
+        let now = Instant::now();
+        assert_eq!(switch.accept(A, B, &[1; 1_500], now), 0);
+        assert_eq!(switch.accept(A, B, &[2; 1_500], now), 0);
+        assert_eq!(switch.count(A, B).overflowed, 1);
+    }
+
+    #[test]
+    fn what_waits_is_bounded_and_the_rest_counted() {
+        let mut switch = switch(Link {
+            delay: ms(60_000),
+            ..Link::default()
+        });
+        let now = Instant::now();
+        let packet = vec![0; 1 << 20];
+        for _ in 0..70 {
+            assert_eq!(switch.accept(A, B, &packet, now), 0);
+        }
+        let count = switch.count(A, B);
+        assert_eq!((count.delayed, count.overflowed), (64, 6));
+        switch.heal(now);
+        assert_eq!(arrivals(&mut switch, now).len(), 64);
+        assert_eq!(switch.waiting_bytes, 0);
+    }
+
+    #[test]
+    fn a_refused_packet_was_not_delivered() {
+        let mut switch = Switch::new(1);
+        assert_eq!(switch.accept(A, B, &[1], Instant::now()), 1);
+        switch.refused(A, B);
+        let count = switch.count(A, B);
+        assert_eq!((count.delivered, count.overflowed), (0, 1));
+    }
+
+    /// Whatever links do, every packet ends in exactly one count.
+    #[test]
+    fn the_books_balance() {
+        let from_bits = |seed: u64, shift: u32| (seed >> shift & 3) as f64 / 4.0;
+        for seed in 0..4_096_u64 {
+            let mut switch = Switch::new(seed);
+            let begin = Instant::now();
+            let mut now = begin;
+            for step in 0..40_u64 {
+                if step % 10 == 0 {
+                    let turn = seed.rotate_right(u32::try_from(step).expect("small"));
+                    switch.set(
+                        A,
+                        B,
+                        Link {
+                            is_cut: turn & 0xf00 == 0,
+                            delay: ms(turn & 31),
+                            jitter: ms(turn >> 5 & 15),
+                            loss: from_bits(turn, 0),
+                            duplicate: from_bits(turn, 2),
+                            reorder: from_bits(turn, 4),
+                            bytes_per_second: (turn & 64 == 0).then_some(10_000),
+                            largest_packet: (turn & 128 == 0).then_some(500),
+                        },
+                    );
+                }
+                now += ms(step % 7);
+                let size = usize::try_from(seed * step % 1_000 + 1).expect("small");
+                switch.accept(A, B, &vec![1; size], now);
+                arrivals(&mut switch, now);
+            }
+            if seed % 2 == 0 {
+                switch.heal(now);
+            }
+            arrivals(&mut switch, now + ms(200_000));
+            let count = switch.count(A, B);
+            let ends =
+                count.delivered + count.cut + count.lost + count.oversized + count.overflowed;
+            assert_eq!(
+                ends,
+                count.sent + count.duplicated,
+                "seed {seed}: {count:?}"
+            );
+            let path = &switch.paths[&(A, B)];
+            assert_eq!(
+                (path.waiting_in_order, switch.waiting_bytes),
+                (0, 0),
+                "seed {seed}"
+            );
+        }
+    }
+}
