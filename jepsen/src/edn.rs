@@ -1,7 +1,7 @@
 //! Histories in Jepsen's own format, for Knossos and Elle.
 use std::fmt::Write as _;
 
-use checkers::history::{Action, Event, Kind};
+use checkers::history::{Action, Event, Grant, Kind, Level, View};
 
 /// One map a line, as Jepsen's `history.edn`.
 pub(crate) fn history(events: &[Event]) -> String {
@@ -14,10 +14,14 @@ pub(crate) fn history(events: &[Event]) -> String {
             Kind::Info => "info",
         };
         let (f, value) = action(&event.action);
+        let error = event
+            .error
+            .as_ref()
+            .map_or(String::new(), |error| format!(", :error {}", string(error)));
         // Writing into a string cannot fail.
         writeln!(
             text,
-            "{{:index {}, :time {}, :type :{kind}, :process {}, :f :{f}, :value {value}, :node {}}}",
+            "{{:index {}, :time {}, :type :{kind}, :process {}, :f :{f}, :value {value}, :node {}{error}}}",
             event.index,
             event.time_ns,
             event.process,
@@ -28,8 +32,30 @@ pub(crate) fn history(events: &[Event]) -> String {
     text
 }
 
+/// A string as EDN reads it back. Control characters are no part of EDN's escapes beyond these.
 fn string(text: &str) -> String {
-    format!("{text:?}")
+    let mut quoted = String::from("\"");
+    for character in text.chars() {
+        match character {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            other if other.is_control() => quoted.push(' '),
+            other => quoted.push(other),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+fn maybe(text: Option<&String>) -> String {
+    text.map_or("nil".to_owned(), |text| string(text))
+}
+
+fn number(value: Option<i64>) -> String {
+    value.map_or("nil".to_owned(), |value| value.to_string())
 }
 
 fn list(texts: Option<&Vec<String>>, open: &str, close: &str) -> String {
@@ -42,21 +68,163 @@ fn list(texts: Option<&Vec<String>>, open: &str, close: &str) -> String {
     }
 }
 
+fn set(texts: Option<&Vec<String>>) -> String {
+    // A set literal with doubles cannot be read: then it is shown as the list it was.
+    let is_set = texts.is_none_or(|texts| {
+        texts
+            .iter()
+            .collect::<std::collections::BTreeSet<_>>()
+            .len()
+            == texts.len()
+    });
+    if is_set {
+        list(texts, "#{", "}")
+    } else {
+        list(texts, "[", "]")
+    }
+}
+
+fn grant(granted: Option<&Grant>) -> String {
+    match granted {
+        None => "nil".into(),
+        Some(Grant::Refused) => ":refused".into(),
+        Some(Grant::To(user)) => string(user),
+    }
+}
+
 /// The function and its value; keyed ones are `[key value]` tuples.
 fn action(action: &Action) -> (&'static str, String) {
-    let number = |value: &Option<i64>| value.map_or("nil".to_owned(), |value| value.to_string());
     let keyed = |key: &str, value: String| format!("[{} {value}]", string(key));
     match action {
         Action::Add { key, element } => ("add", keyed(key, string(element))),
         Action::Remove { key, element } => ("remove", keyed(key, string(element))),
-        Action::ReadSet { key, elements } => {
-            ("read", keyed(key, list(elements.as_ref(), "#{", "}")))
+        Action::ReadSet { key, elements } => ("read", keyed(key, set(elements.as_ref()))),
+        Action::ReadMember {
+            key,
+            element,
+            is_in,
+        } => {
+            let is_in = is_in.map_or("nil".to_owned(), |is_in| is_in.to_string());
+            (
+                "member",
+                keyed(key, format!("[{} {is_in}]", string(element))),
+            )
         }
+        Action::ReadCount { key, count } => ("count", keyed(key, number(*count))),
         Action::Write { key, value } => ("write", keyed(key, value.to_string())),
-        Action::Read { key, value } => ("read", keyed(key, number(value))),
-        Action::Append { key, text } => ("send", keyed(key, string(text))),
+        Action::Read { key, value } => ("read", keyed(key, number(*value))),
+        Action::Append { key, text, .. } => ("send", keyed(key, string(text))),
         Action::ReadLog { key, texts, .. } => ("poll", keyed(key, list(texts.as_ref(), "[", "]"))),
-        Action::ReadCount { key, count } => ("count", keyed(key, number(count))),
+        Action::Follow { from, to } => ("follow", keyed(from, string(to))),
+        Action::Unfollow { from, to } => ("unfollow", keyed(from, string(to))),
+        Action::ReadGraph { of, view, users } => {
+            let f = match view {
+                View::Follows => "follows",
+                View::Followers => "followers",
+                View::Friends => "friends",
+            };
+            (f, keyed(of, list(users.as_ref(), "[", "]")))
+        }
+        Action::ReadDegree {
+            of,
+            follows,
+            followers,
+        } => {
+            let degrees = format!("[{} {}]", number(*follows), number(*followers));
+            ("degree", keyed(of, degrees))
+        }
+        Action::SessionAppend { .. }
+        | Action::SessionRead { .. }
+        | Action::Register { .. }
+        | Action::Login { .. }
+        | Action::ReadPages { .. }
+        | Action::Upload { .. }
+        | Action::Download { .. } => named(action),
+    }
+}
+
+/// Those whose value is a map.
+fn named(action: &Action) -> (&'static str, String) {
+    match action {
+        Action::SessionAppend { session, key, text } => {
+            let (session, key, text) = (string(session), string(key), string(text));
+            let value = format!("{{:session {session}, :key {key}, :text {text}}}");
+            ("session-append", value)
+        }
+        Action::SessionRead {
+            session,
+            key,
+            level,
+            texts,
+        } => {
+            let level = match level {
+                Level::Local => ":local",
+                Level::Session => ":session",
+                Level::Fresh => ":fresh",
+            };
+            let (session, key) = (string(session), string(key));
+            let texts = list(texts.as_ref(), "[", "]");
+            let value =
+                format!("{{:session {session}, :key {key}, :level {level}, :texts {texts}}}");
+            ("session-read", value)
+        }
+        Action::Register {
+            name,
+            password,
+            granted,
+        }
+        | Action::Login {
+            name,
+            password,
+            granted,
+        } => {
+            let f = if matches!(action, Action::Login { .. }) {
+                "login"
+            } else {
+                "register"
+            };
+            let (name, password) = (string(name), string(password));
+            let granted = grant(granted.as_ref());
+            let value = format!("{{:name {name}, :password {password}, :granted {granted}}}");
+            (f, value)
+        }
+        Action::ReadPages {
+            key,
+            is_fresh,
+            is_whole,
+            pages,
+        } => {
+            let pages = pages.as_ref().map_or("nil".to_owned(), |pages| {
+                let inner: Vec<String> = pages
+                    .iter()
+                    .map(|page| list(Some(page), "[", "]"))
+                    .collect();
+                format!("[{}]", inner.join(" "))
+            });
+            let key = string(key);
+            let value =
+                format!("{{:key {key}, :fresh {is_fresh}, :whole {is_whole}, :pages {pages}}}");
+            ("pages", value)
+        }
+        Action::Upload { key, name, digest } => {
+            let (key, name, digest) = (string(key), string(name), string(digest));
+            (
+                "upload",
+                format!("{{:key {key}, :name {name}, :digest {digest}}}"),
+            )
+        }
+        Action::Download {
+            key,
+            name,
+            part,
+            digest,
+        } => {
+            let (key, name, part) = (string(key), string(name), string(part));
+            let digest = maybe(digest.as_ref());
+            let value = format!("{{:key {key}, :name {name}, :part {part}, :digest {digest}}}");
+            ("download", value)
+        }
+        _ => ("other", "nil".into()),
     }
 }
 
@@ -77,11 +245,19 @@ mod tests {
             kind: Kind::Invoke,
             action,
             node: "n1".into(),
+            error: None,
         };
         assert_eq!(
             history(&[event]),
             "{:index 0, :time 5, :type :invoke, :process 2, :f :add, \
              :value [\"s\" \"a \\\"b\\\"\"], :node \"n1\"}\n"
         );
+    }
+
+    #[test]
+    fn a_set_with_doubles_is_no_set_literal() {
+        let doubled = vec!["a".to_owned(), "a".to_owned()];
+        assert_eq!(set(Some(&doubled)), "[\"a\" \"a\"]");
+        assert_eq!(set(Some(&doubled[..1].to_vec())), "#{\"a\"}");
     }
 }

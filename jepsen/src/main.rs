@@ -16,12 +16,10 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use checkers::history::{self, Outcome};
 use checkers::verdict::Verdict;
 use clap::{Parser, Subcommand};
-use serde::Serialize;
 
-use crate::record::Recorder;
+use crate::evidence::{Begun, Judged};
 use crate::target::Target;
 
 /// Asks a running cluster whether it keeps its promises.
@@ -38,6 +36,9 @@ enum Command {
     Run(Run),
 }
 
+/// How long nodes that do not answer are asked again in the end.
+const LAST_READS_MAX: Duration = Duration::from_secs(30);
+
 #[derive(Debug, clap::Args)]
 struct Run {
     /// Base URL of a node; give each node of the cluster.
@@ -49,6 +50,12 @@ struct Run {
     /// Clients of each workload.
     #[arg(long, default_value_t = 4)]
     clients: usize,
+    /// Operations per second over all workloads; 0: as fast as the clients can.
+    #[arg(long, default_value_t = 0.0)]
+    rate: f64,
+    /// Only these workloads; all if none is named.
+    #[arg(long)]
+    only: Vec<String>,
     /// What the clients do follows from this; the same seed asks the same.
     #[arg(long)]
     seed: Option<u64>,
@@ -58,17 +65,6 @@ struct Run {
     /// Where histories and verdict are written.
     #[arg(long, default_value = "data/jepsen")]
     out: PathBuf,
-}
-
-/// The judgement over one workload.
-#[derive(Debug, Serialize)]
-struct Judged {
-    workload: &'static str,
-    ok: usize,
-    failed: usize,
-    unknown: usize,
-    #[serde(flatten)]
-    verdict: Verdict,
 }
 
 fn main() -> ExitCode {
@@ -102,47 +98,20 @@ async fn judge(run: &Run) -> Result<u8> {
     std::fs::create_dir_all(&run.out).with_context(|| format!("making {}", run.out.display()))?;
     let clip = std::fs::read(&run.clip)
         .with_context(|| format!("reading the clip {}", run.clip.display()))?;
-    let target = Target::new(run.nodes.clone())?;
-    let stage = workload::Stage::set(&target, seed, clip)
-        .await
-        .context("preparing users and a video")?;
-    let recorders = workload::drive(
-        &target,
-        &stage,
-        run.clients,
-        Duration::from_secs(run.seconds),
+    let nodes = run.nodes.iter().map(|url| (url.clone(), url.clone()));
+    let target = Target::new(nodes.collect())?;
+    let options = workload::Options {
         seed,
-    )
-    .await;
-    let mut judged = Vec::new();
-    for (name, recorder) in recorders {
-        judged.push(one(name, &recorder, run)?);
-    }
-    report(run, seed, &judged)
-}
-
-fn one(name: &'static str, recorder: &Recorder, run: &Run) -> Result<Judged> {
-    let events = recorder.events();
-    record::write(&run.out.join(format!("{name}.jsonl")), &events)?;
-    std::fs::write(run.out.join(format!("{name}.edn")), edn::history(&events))
-        .context("writing the history as EDN")?;
-    let calls = history::calls(&events).map_err(|why| anyhow::anyhow!("{name}: {why}"))?;
-    let count = |outcome| calls.iter().filter(|call| call.outcome == outcome).count();
-    let ok = count(Outcome::Ok);
-    let verdict = if ok == 0 {
-        Verdict::Unknown {
-            why: "nothing succeeded".into(),
-        }
-    } else {
-        workload::check(name, &calls)
+        clients: run.clients,
+        rate: run.rate,
+        clip,
+        only: run.only.clone(),
     };
-    Ok(Judged {
-        workload: name,
-        ok,
-        failed: count(Outcome::Fail),
-        unknown: count(Outcome::Unknown),
-        verdict,
-    })
+    let load = workload::Load::start(target, options, Begun::now()).await?;
+    tokio::time::sleep(Duration::from_secs(run.seconds)).await;
+    let histories = load.finish(LAST_READS_MAX).await;
+    workload::write(&run.out, &histories)?;
+    report(run, seed, &workload::judge(&histories))
 }
 
 fn report(run: &Run, seed: u64, judged: &[Judged]) -> Result<u8> {
@@ -155,7 +124,7 @@ fn report(run: &Run, seed: u64, judged: &[Judged]) -> Result<u8> {
     let mut overall = Verdict::Valid;
     for one in judged {
         println!(
-            "{:9} {:6} ok {:5} failed {:5} unknown  {:?}",
+            "{:10} {:6} ok {:5} failed {:5} unknown  {:?}",
             one.workload, one.ok, one.failed, one.unknown, one.verdict
         );
         overall = overall.and(one.verdict.clone());

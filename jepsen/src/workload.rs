@@ -1,414 +1,310 @@
 //! What clients do. Each workload has its own history and its own checker.
-use std::time::{Duration, Instant};
+//!
+//! Read [`Workload`] first, then [`Load`], which runs them all side by side at a pace; then any one:
+//! [`comments`] and its neighbours each say which promise they hold the cluster to.
+//!
+//! One has its place kept: `staleness` (a read is never older than the bound it advertises) comes
+//! when reads advertise one.
+mod chat;
+mod client;
+mod comments;
+mod favorite;
+mod followers;
+mod pace;
+mod stage;
 
-use anyhow::{Result, bail};
-use checkers::history::{Action, Call, Kind};
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use async_trait::async_trait;
+use checkers::history::{self, Call, Event, Outcome};
 use checkers::verdict::Verdict;
-use checkers::{counter, ordered_log, register, set_full};
-use serde_json::Value;
+use tokio::task::JoinSet;
+use tokio::time::Instant;
 
-use crate::record::Recorder;
-use crate::target::{Answer, Target};
+use crate::evidence::{Begun, Judged};
+use crate::record::{self, Progress, Recorder};
+use crate::target::Target;
+use crate::workload::client::Client;
+use crate::workload::pace::Pace;
+use crate::workload::stage::Stage;
 
-/// A user of the test.
+/// How the load is set up.
 #[derive(Clone, Debug)]
-pub(crate) struct User {
-    pub(crate) id: String,
-    pub(crate) token: String,
+pub(crate) struct Options {
+    /// What clients do follows from this; the same seed asks the same.
+    pub(crate) seed: u64,
+    /// Clients of each workload.
+    pub(crate) clients: usize,
+    /// Operations per second over all workloads, whether or not earlier ones are done; 0: as fast
+    /// as the clients can.
+    pub(crate) rate: f64,
+    /// A small clip to publish.
+    pub(crate) clip: Vec<u8>,
+    /// Names of the workloads to run; empty: all.
+    pub(crate) only: Vec<String>,
 }
 
-/// What all workloads share.
-#[derive(Clone)]
-pub(crate) struct Stage {
-    author: User,
-    users: Vec<User>,
-    video: String,
-    run: String,
+/// One promise, driven and judged. Its clients share it and its [`Recorder`].
+#[async_trait]
+trait Workload: Send + Sync + 'static {
+    /// One operation (or a short train of them) of one client.
+    async fn step(&self, client: &mut Client);
+
+    /// Reads all there is, at the client's node; did the node answer it all?
+    async fn last_reads(&self, client: &mut Client) -> bool;
 }
 
-const USERS: usize = 6;
+/// Makes a workload on the shared stage, with users and videos of its own.
+type Make = for<'a> fn(&'a Stage) -> client::Boxed<'a, Result<Arc<dyn Workload>>>;
 
-impl Stage {
-    /// Registers users and publishes a video.
-    pub(crate) async fn set(target: &Target, seed: u64, clip: Vec<u8>) -> Result<Self> {
-        let run = format!("{:x}", seed & 0xffff_ffff);
-        let mut users = Vec::new();
-        for n in 0..=USERS {
-            users.push(user(target, &format!("j{run}-{n}")).await?);
+/// How a workload is called, made, weighed against the others, and judged.
+struct Kind {
+    name: &'static str,
+    make: Make,
+    /// Share of the operations.
+    weight: u32,
+    check: fn(&[Call]) -> Verdict,
+}
+
+const KINDS: &[Kind] = &[
+    Kind {
+        name: "chat",
+        make: chat::make,
+        weight: 20,
+        check: chat::check,
+    },
+    Kind {
+        name: "comments",
+        make: comments::make,
+        weight: 15,
+        check: comments::check,
+    },
+    Kind {
+        name: "favorite",
+        make: favorite::make,
+        weight: 20,
+        check: favorite::check,
+    },
+    Kind {
+        name: "followers",
+        make: followers::make,
+        weight: 15,
+        check: followers::check,
+    },
+];
+
+/// Running clients.
+pub(crate) struct Load {
+    running: Vec<Running>,
+    pace: Pace,
+    progress: Progress,
+    target: Target,
+    clients: tokio::sync::Mutex<JoinSet<()>>,
+}
+
+struct Running {
+    name: &'static str,
+    workload: Arc<dyn Workload>,
+    recorder: Recorder,
+}
+
+/// A client ends its operation under way within this; what takes longer is cut off.
+const STOP_MAX: Duration = Duration::from_secs(15);
+
+/// Between two tries of the last reads at a node that did not answer.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+impl Load {
+    /// Sets the stage on a healthy cluster; then clients run in the background until [`Load::stop`].
+    ///
+    /// # Errors
+    /// When a name is unknown or the stage cannot be set.
+    pub(crate) async fn start(target: Target, options: Options, begun: Begun) -> Result<Self> {
+        let kinds = chosen(&options.only)?;
+        let progress = Progress::default();
+        let stage = Stage::set(target.clone(), options.seed, options.clip)
+            .await
+            .context("preparing users and videos")?;
+        let mut running = Vec::new();
+        for kind in &kinds {
+            let made = (kind.make)(&stage).await;
+            running.push(Running {
+                name: kind.name,
+                workload: made.with_context(|| format!("preparing {}", kind.name))?,
+                recorder: Recorder::new(begun, progress.clone()),
+            });
         }
-        let author = users.pop().expect("one more than users");
-        target.publish(&author.token, "jepsen", clip).await?;
-        let query = [("user_id", author.id.as_str()), ("token", &author.token)];
-        let list = target
-            .get(target.node(1), "/douyin/publish/list/", &query)
-            .await;
-        let Answer::Done(list) = list else {
-            bail!("the publish list: {list:?}");
-        };
-        let video = list["video_list"][0]["id"].to_string();
+        let weights = kinds.iter().map(|kind| kind.weight).collect();
+        let pace = Pace::new(weights, options.clients, options.rate);
+        let mut clients = JoinSet::new();
+        clients.spawn(pace.clone().run());
+        for (workload, one) in running.iter().enumerate() {
+            for number in 0..options.clients {
+                let seed = options.seed ^ ((workload * 1_000 + number) as u64) << 32;
+                let client = Client::new(target.clone(), one.recorder.clone(), number, seed);
+                clients.spawn(drive(
+                    Arc::clone(&one.workload),
+                    client,
+                    pace.clone(),
+                    workload,
+                ));
+            }
+        }
         Ok(Self {
-            author,
-            users,
-            video,
-            run,
+            running,
+            pace,
+            progress,
+            target,
+            clients: tokio::sync::Mutex::new(clients),
         })
     }
+
+    /// Operations that went well so far.
+    pub(crate) fn ok_count(&self) -> u64 {
+        self.progress.ok_count()
+    }
+
+    /// When the last read (write) went well, in nanoseconds of `Begun`; 0: none has yet.
+    pub(crate) fn last_ok_ns(&self, is_write: bool) -> u64 {
+        self.progress.last_ok_ns(is_write)
+    }
+
+    /// Operations a second that are asked for; 0: as fast as the clients can.
+    pub(crate) fn rate_now(&self) -> f64 {
+        self.pace.rate()
+    }
+
+    pub(crate) fn set_rate(&self, rate: f64) {
+        self.pace.set_rate(rate);
+    }
+
+    /// Has clients end their operation under way and stop. Takes a bounded time.
+    pub(crate) async fn stop(&self) {
+        self.pace.stop();
+        let mut clients = self.clients.lock().await;
+        let all = async {
+            while let Some(ended) = clients.join_next().await {
+                ended.expect("no client panics");
+            }
+        };
+        if tokio::time::timeout(STOP_MAX, all).await.is_err() {
+            // What they had under way stays without an end: its outcome is not known.
+            clients.shutdown().await;
+        }
+    }
+
+    /// After [`Load::stop`] and healing: reads everything from every node, retried until each node
+    /// answered or patience ends. Gives the histories by workload.
+    pub(crate) async fn finish(self, patience: Duration) -> BTreeMap<String, Vec<Event>> {
+        self.stop().await;
+        let until = Instant::now() + patience;
+        let mut readers = JoinSet::new();
+        for one in &self.running {
+            for node in 0..self.target.node_count() {
+                let client = Client::at(self.target.clone(), one.recorder.clone(), node);
+                readers.spawn(last_reads(Arc::clone(&one.workload), client, until));
+            }
+        }
+        while let Some(ended) = readers.join_next().await {
+            ended.expect("no reader panics");
+        }
+        let histories = self.running.iter();
+        histories
+            .map(|one| (one.name.to_owned(), one.recorder.take()))
+            .collect()
+    }
 }
 
-async fn user(target: &Target, name: &str) -> Result<User> {
-    let query = [("username", name), ("password", "jepsen-1")];
-    let mut answer = target
-        .post(target.node(0), "/douyin/user/register/", &query)
-        .await;
-    if let Answer::NotDone(_) = answer {
-        // The same seed before: the user is there already.
-        answer = target
-            .post(target.node(0), "/douyin/user/login/", &query)
-            .await;
+async fn drive(workload: Arc<dyn Workload>, mut client: Client, pace: Pace, lane: usize) {
+    // Bounded by the pace, which ends when it is stopped.
+    while pace.turn(lane).await {
+        workload.step(&mut client).await;
     }
-    let Answer::Done(body) = answer else {
-        bail!("registering {name}: {answer:?}");
-    };
-    Ok(User {
-        id: body["user_id"].to_string(),
-        token: body["token"].as_str().unwrap_or_default().to_owned(),
+}
+
+/// Reads are retried as a whole: half an answer is worth less than two.
+async fn last_reads(workload: Arc<dyn Workload>, mut client: Client, until: Instant) {
+    loop {
+        let left = until.saturating_duration_since(Instant::now());
+        let read = tokio::time::timeout(left, workload.last_reads(&mut client));
+        match read.await {
+            Ok(true) | Err(_) => return,
+            Ok(false) => tokio::time::sleep(RETRY_AFTER).await,
+        }
+    }
+}
+
+fn chosen(only: &[String]) -> Result<Vec<&'static Kind>> {
+    for name in only {
+        if !KINDS.iter().any(|kind| kind.name == name) {
+            let names: Vec<&str> = KINDS.iter().map(|kind| kind.name).collect();
+            bail!(
+                "no workload is called {name}; there are {}",
+                names.join(", ")
+            );
+        }
+    }
+    let is_chosen = |kind: &&Kind| only.is_empty() || only.iter().any(|name| name == kind.name);
+    Ok(KINDS.iter().filter(is_chosen).collect())
+}
+
+/// Judges all histories, each on a thread of its own, in the order of their names.
+pub(crate) fn judge(histories: &BTreeMap<String, Vec<Event>>) -> Vec<Judged> {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = histories
+            .iter()
+            .map(|(name, events)| scope.spawn(move || judge_one(name, events)))
+            .collect();
+        let judged = threads.into_iter();
+        judged
+            .map(|thread| thread.join().expect("no checker panics"))
+            .collect()
     })
 }
 
-/// Small, seeded, good enough to choose what to do next (Steele and Vigna's SplitMix64).
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
+fn judge_one(name: &str, events: &[Event]) -> Judged {
+    let (calls, broken) = match history::calls(events) {
+        Ok(calls) => (calls, None),
+        Err(why) => (Vec::new(), Some(format!("the harness broke a rule: {why}"))),
+    };
+    let count = |outcome| calls.iter().filter(|call| call.outcome == outcome).count();
+    let ok = count(Outcome::Ok);
+    let kind = KINDS.iter().find(|kind| kind.name == name);
+    let verdict = match (kind, broken) {
+        (_, Some(why)) => Verdict::Unknown { why },
+        (None, None) => Verdict::Unknown {
+            why: format!("no workload is called {name}"),
+        },
+        (Some(_), None) if ok == 0 => Verdict::Unknown {
+            why: "nothing succeeded".into(),
+        },
+        (Some(kind), None) => (kind.check)(&calls),
+    };
+    Judged {
+        workload: name.to_owned(),
+        ok,
+        failed: count(Outcome::Fail),
+        unknown: count(Outcome::Unknown),
+        verdict,
     }
 }
 
-const NAMES: [&str; 4] = ["comments", "followers", "favorite", "chat"];
-
-/// Runs all workloads side by side, then one last read of everything.
-pub(crate) async fn drive(
-    target: &Target,
-    stage: &Stage,
-    clients: usize,
-    how_long: Duration,
-    seed: u64,
-) -> Vec<(&'static str, Recorder)> {
-    let until = Instant::now() + how_long;
-    let mut recorders = Vec::new();
-    let mut tasks = tokio::task::JoinSet::new();
-    for (kind, name) in NAMES.into_iter().enumerate() {
-        let recorder = Recorder::new();
-        for n in 0..clients {
-            let client = Worker {
-                target: target.clone(),
-                stage: stage.clone(),
-                recorder: recorder.clone(),
-                dice: Dice(seed ^ ((kind * 1_000 + n) as u64) << 32),
-                process: n as u64,
-                stride: clients as u64,
-                number: n,
-                count: 0,
-                follows: Follows::No,
-            };
-            tasks.spawn(client.run(name, until));
-        }
-        recorders.push((name, recorder));
+/// Writes each history as JSON lines and as EDN.
+///
+/// # Errors
+/// When the disk takes it not.
+pub(crate) fn write(dir: &Path, histories: &BTreeMap<String, Vec<Event>>) -> Result<()> {
+    let dir = dir.join("histories");
+    std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+    for (name, events) in histories {
+        record::write(&dir.join(format!("{name}.jsonl")), events)?;
+        let path = dir.join(format!("{name}.edn"));
+        std::fs::write(&path, crate::edn::history(events))
+            .with_context(|| format!("writing {}", path.display()))?;
     }
-    while let Some(ended) = tasks.join_next().await {
-        ended.expect("no worker panics");
-    }
-    for (name, recorder) in &recorders {
-        last_reads(target, stage, name, recorder, clients).await;
-    }
-    recorders
-}
-
-/// Judges one workload's calls.
-pub(crate) fn check(name: &str, calls: &[Call]) -> Verdict {
-    match name {
-        "comments" => set_full::check(calls),
-        "followers" => counter::check(calls),
-        "favorite" => register::check(calls, 0),
-        _ => ordered_log::check(calls),
-    }
-}
-
-async fn last_reads(
-    target: &Target,
-    stage: &Stage,
-    name: &str,
-    recorder: &Recorder,
-    clients: usize,
-) {
-    for n in 0..target.nodes.len() {
-        let mut worker = Worker {
-            target: target.clone(),
-            stage: stage.clone(),
-            recorder: recorder.clone(),
-            dice: Dice(n as u64),
-            // Far from every number that a retired process went on to.
-            process: u64::MAX / 2 + n as u64,
-            stride: 1,
-            number: n,
-            count: clients as u64,
-            follows: Follows::No,
-        };
-        worker.read(name, n).await;
-    }
-}
-
-/// One client: one operation at a time, each at a node of the dice's choice.
-struct Worker {
-    target: Target,
-    stage: Stage,
-    recorder: Recorder,
-    dice: Dice,
-    process: u64,
-    /// A retired process goes on as this much more.
-    stride: u64,
-    number: usize,
-    count: u64,
-    follows: Follows,
-}
-
-/// Does this client's user follow the author?
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Follows {
-    No,
-    Yes,
-    Perhaps,
-}
-
-impl Worker {
-    async fn run(mut self, name: &'static str, until: Instant) {
-        while Instant::now() < until {
-            let node = usize::try_from(self.dice.roll(1 << 16)).expect("small");
-            self.count += 1;
-            if self.dice.roll(3) == 0 {
-                self.read(name, node).await;
-            } else {
-                self.change(name, node).await;
-            }
-        }
-    }
-
-    /// Which of the users this client is; likes and flags belong to one client each.
-    fn user(&self) -> &User {
-        &self.stage.users[self.number % self.stage.users.len()]
-    }
-
-    async fn change(&mut self, name: &str, node: usize) {
-        let unique = format!("{}-{}-{}", self.stage.run, self.number, self.count);
-        let user = self.user().clone();
-        match name {
-            "comments" => {
-                let action = Action::Add {
-                    key: self.stage.video.clone(),
-                    element: unique.clone(),
-                };
-                let video = self.stage.video.clone();
-                let query = [
-                    ("token", user.token.as_str()),
-                    ("video_id", &video),
-                    ("action_type", "1"),
-                    ("comment_text", &unique),
-                ];
-                self.write(node, "/douyin/comment/action/", &query, action)
-                    .await;
-            }
-            "favorite" => self.favorite(&user, node).await,
-            "followers" => self.follow(&user, node).await,
-            _ => {
-                let key = self.conversation();
-                let action = Action::Append {
-                    key,
-                    text: unique.clone(),
-                };
-                let to = self.stage.author.id.clone();
-                let query = [
-                    ("token", user.token.as_str()),
-                    ("to_user_id", &to),
-                    ("action_type", "1"),
-                    ("content", &unique),
-                ];
-                self.write(node, "/douyin/message/action/", &query, action)
-                    .await;
-            }
-        }
-    }
-
-    fn conversation(&self) -> String {
-        format!("chat {}", self.user().id)
-    }
-
-    async fn favorite(&mut self, user: &User, node: usize) {
-        let value = i64::from(self.dice.roll(2) == 0);
-        let action = Action::Write {
-            key: format!("favorite {}", user.id),
-            value,
-        };
-        let video = self.stage.video.clone();
-        let query = [
-            ("token", user.token.as_str()),
-            ("video_id", &video),
-            ("action_type", if value == 1 { "1" } else { "2" }),
-        ];
-        self.write(node, "/douyin/favorite/action/", &query, action)
-            .await;
-    }
-
-    /// Follows the author; the follower count is the counter.
-    async fn follow(&mut self, user: &User, node: usize) {
-        let action = Action::Add {
-            key: format!("followers of {}", self.stage.author.id),
-            element: user.id.clone(),
-        };
-        let to = self.stage.author.id.clone();
-        let query = [
-            ("token", user.token.as_str()),
-            ("to_user_id", &to),
-            ("action_type", "1"),
-        ];
-        // Repeats change nothing and are no further elements; they wait for a first one that
-        // certainly counts, and are not sent while that is not known.
-        if self.follows == Follows::Yes {
-            drop(
-                self.target
-                    .post(self.target.node(node), "/douyin/relation/action/", &query)
-                    .await,
-            );
-            return;
-        }
-        if self.follows == Follows::Perhaps {
-            return self.read("followers", node).await;
-        }
-        self.follows = match self
-            .write(node, "/douyin/relation/action/", &query, action)
-            .await
-        {
-            Kind::Ok => Follows::Yes,
-            Kind::Info => Follows::Perhaps,
-            Kind::Fail | Kind::Invoke => Follows::No,
-        };
-    }
-
-    async fn write(
-        &mut self,
-        node: usize,
-        path: &str,
-        query: &[(&str, &str)],
-        action: Action,
-    ) -> Kind {
-        let node = self.target.node(node).to_owned();
-        let process = self.process;
-        self.recorder
-            .note(process, Kind::Invoke, action.clone(), &node);
-        let kind = match self.target.post(&node, path, query).await {
-            Answer::Done(_) => Kind::Ok,
-            Answer::NotDone(_) => Kind::Fail,
-            Answer::Unknown(_) => {
-                self.process += self.stride;
-                Kind::Info
-            }
-        };
-        self.recorder.note(process, kind, action, &node);
-        kind
-    }
-
-    async fn read(&mut self, name: &str, node: usize) {
-        let user = self.user().clone();
-        let stage = self.stage.clone();
-        match name {
-            "comments" => {
-                let query = [("token", user.token.as_str()), ("video_id", &stage.video)];
-                let key = stage.video.clone();
-                self.ask(node, "/douyin/comment/list/", &query, |body| {
-                    Action::ReadSet {
-                        key: key.clone(),
-                        elements: body.map(|body| texts(&body["comment_list"])),
-                    }
-                })
-                .await;
-            }
-            "favorite" => {
-                let key = format!("favorite {}", user.id);
-                let query = [("token", user.token.as_str()), ("user_id", &user.id)];
-                self.ask(node, "/douyin/favorite/list/", &query, |body| {
-                    Action::Read {
-                        key: key.clone(),
-                        value: body.map(|body| is_listed(&body["video_list"], &stage.video)),
-                    }
-                })
-                .await;
-            }
-            "followers" => {
-                let key = format!("followers of {}", stage.author.id);
-                let query = [
-                    ("token", user.token.as_str()),
-                    ("user_id", &stage.author.id),
-                ];
-                self.ask(node, "/douyin/user/", &query, |body| Action::ReadCount {
-                    key: key.clone(),
-                    count: body.and_then(|body| body["user"]["follower_count"].as_i64()),
-                })
-                .await;
-            }
-            _ => self.poll(node).await,
-        }
-    }
-
-    /// Reads the whole conversation: the latest thousand, so it is only judged while it is shorter.
-    async fn poll(&mut self, node: usize) {
-        const WHOLE_MAX: usize = 1_000;
-        let key = self.conversation();
-        let user = self.user().clone();
-        let author = self.stage.author.id.clone();
-        let query = [("token", user.token.as_str()), ("to_user_id", &author)];
-        self.ask(node, "/douyin/message/chat/", &query, |body| {
-            let texts = body.map(|body| texts(&body["message_list"]));
-            Action::ReadLog {
-                key: key.clone(),
-                after: None,
-                texts: texts.filter(|texts| texts.len() < WHOLE_MAX),
-            }
-        })
-        .await;
-    }
-
-    async fn ask(
-        &mut self,
-        node: usize,
-        path: &str,
-        query: &[(&str, &str)],
-        action: impl Fn(Option<&Value>) -> Action,
-    ) {
-        let node = self.target.node(node).to_owned();
-        self.recorder
-            .note(self.process, Kind::Invoke, action(None), &node);
-        // A read that failed changed nothing, whatever became of it.
-        let (kind, done) = match self.target.get(&node, path, query).await {
-            Answer::Done(body) => (Kind::Ok, action(Some(&body))),
-            Answer::NotDone(_) | Answer::Unknown(_) => (Kind::Fail, action(None)),
-        };
-        self.recorder.note(self.process, kind, done, &node);
-    }
-}
-
-fn texts(list: &Value) -> Vec<String> {
-    let items = list.as_array().map_or(&[][..], Vec::as_slice);
-    items
-        .iter()
-        .filter_map(|item| item["content"].as_str().map(str::to_owned))
-        .collect()
-}
-
-fn is_listed(list: &Value, video: &str) -> i64 {
-    let items = list.as_array().map_or(&[][..], Vec::as_slice);
-    let video = video.parse::<u64>().ok();
-    i64::from(items.iter().any(|item| item["id"].as_u64() == video))
+    Ok(())
 }

@@ -15,33 +15,173 @@ pub enum Kind {
     Info,
 }
 
-/// What an operation does, and to what.
+/// What an operation does, and to what. Fields that only the answer tells are `None` until then.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
-    /// Adds a unique element to the set `key`.
+    /// Adds an element to the set `key`.
     Add { key: String, element: String },
     /// Removes an element from the set `key`.
     Remove { key: String, element: String },
-    /// Reads the set `key`; the elements are there when it is `Ok`.
+    /// Reads the set `key`.
     ReadSet {
         key: String,
         elements: Option<Vec<String>>,
     },
+    /// Asks whether one element is in the set `key`.
+    ReadMember {
+        key: String,
+        element: String,
+        is_in: Option<bool>,
+    },
+    /// Reads the count `key`: how many elements the set `key` has.
+    ReadCount { key: String, count: Option<i64> },
     /// Writes the register `key`.
     Write { key: String, value: i64 },
-    /// Reads the register `key`; the value is there when it is `Ok`.
+    /// Reads the register `key`.
     Read { key: String, value: Option<i64> },
     /// Appends a unique text to the log `key`.
-    Append { key: String, text: String },
-    /// Reads the log `key` strictly after `after` (a text, or from the start).
+    Append {
+        key: String,
+        sender: String,
+        text: String,
+    },
+    /// Reads the log `key` strictly after `after` (a text, or from the start); `from` names the
+    /// sender whose texts alone are asked for.
     ReadLog {
         key: String,
         after: Option<String>,
+        from: Option<String>,
         texts: Option<Vec<String>>,
     },
-    /// Reads the count `key`.
-    ReadCount { key: String, count: Option<i64> },
+    /// Appends a unique text to the log `key` within a session.
+    SessionAppend {
+        session: String,
+        key: String,
+        text: String,
+    },
+    /// Reads the whole log `key` within a session, at a level of freshness.
+    SessionRead {
+        session: String,
+        key: String,
+        level: Level,
+        texts: Option<Vec<String>>,
+    },
+    /// Makes an edge of the graph.
+    Follow { from: String, to: String },
+    /// Ends an edge of the graph.
+    Unfollow { from: String, to: String },
+    /// Reads one view of the graph around `of`.
+    ReadGraph {
+        of: String,
+        view: View,
+        users: Option<Vec<String>>,
+    },
+    /// Reads how many edges go out of `of` and into it.
+    ReadDegree {
+        of: String,
+        follows: Option<i64>,
+        followers: Option<i64>,
+    },
+    /// Claims a unique name under a password; `granted` is the id of the winner.
+    Register {
+        name: String,
+        password: String,
+        granted: Option<Grant>,
+    },
+    /// Asks to be let in by that name and password.
+    Login {
+        name: String,
+        password: String,
+        granted: Option<Grant>,
+    },
+    /// Walks a list page by page, newest first; `is_whole`: to its end.
+    ReadPages {
+        key: String,
+        /// The first page was promised to hold all that was acknowledged before.
+        is_fresh: bool,
+        is_whole: bool,
+        pages: Option<Vec<Vec<String>>>,
+    },
+    /// Stores bytes of this digest under a unique name in the list `key`.
+    Upload {
+        key: String,
+        name: String,
+        digest: String,
+    },
+    /// Fetches one part (`play`, `cover`) of what is listed under a name; the digest of what came,
+    /// or [`ABSENT`] when it is certainly not there.
+    Download {
+        key: String,
+        name: String,
+        part: String,
+        digest: Option<String>,
+    },
+}
+
+/// In place of a digest: the bytes are certainly not there.
+pub const ABSENT: &str = "absent";
+
+/// What a read promises.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Level {
+    /// A state that once was.
+    Local,
+    /// All that this session wrote or saw.
+    Session,
+    /// All that was acknowledged to anybody before it began.
+    Fresh,
+}
+
+/// A list that the graph is read from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum View {
+    /// Whom the user follows.
+    Follows,
+    /// Who follows the user.
+    Followers,
+    /// Both.
+    Friends,
+}
+
+/// The answer to a claim.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grant {
+    /// Yes, as this user.
+    To(String),
+    /// No: the name is taken, or name and password do not fit.
+    Refused,
+}
+
+impl Action {
+    /// It changes nothing.
+    pub fn is_read(&self) -> bool {
+        match self {
+            Self::ReadSet { .. }
+            | Self::ReadMember { .. }
+            | Self::ReadCount { .. }
+            | Self::Read { .. }
+            | Self::ReadLog { .. }
+            | Self::SessionRead { .. }
+            | Self::ReadGraph { .. }
+            | Self::ReadDegree { .. }
+            | Self::Login { .. }
+            | Self::ReadPages { .. }
+            | Self::Download { .. } => true,
+            Self::Add { .. }
+            | Self::Remove { .. }
+            | Self::Write { .. }
+            | Self::Append { .. }
+            | Self::SessionAppend { .. }
+            | Self::Follow { .. }
+            | Self::Unfollow { .. }
+            | Self::Register { .. }
+            | Self::Upload { .. } => false,
+        }
+    }
 }
 
 /// One line of a history.
@@ -56,6 +196,9 @@ pub struct Event {
     pub action: Action,
     /// Which node was asked.
     pub node: String,
+    /// What the client was told when it did not go well.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
 }
 
 /// An operation from its invocation to its end.
@@ -149,6 +292,7 @@ impl Builder {
             kind,
             action,
             node: String::new(),
+            error: None,
         });
         self
     }

@@ -6,6 +6,7 @@
 //! [`counter`] (a count stays within what is possible).
 pub mod counter;
 pub mod history;
+pub mod members;
 pub mod ordered_log;
 pub mod register;
 pub mod set_full;

@@ -201,6 +201,7 @@ mod tests {
     fn append(text: &str) -> Action {
         Action::Append {
             key: "k".into(),
+            sender: String::new(),
             text: text.into(),
         }
     }
@@ -213,6 +214,7 @@ mod tests {
         Action::ReadLog {
             key: "k".into(),
             after: after.map(str::to_owned),
+            from: None,
             texts: Some(texts.iter().map(|t| (*t).to_owned()).collect()),
         }
     }
