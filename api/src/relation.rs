@@ -27,6 +27,9 @@ pub(crate) async fn action(call: Call) -> Answer {
     } else {
         Operation::Unfollow(Unfollow { user })
     };
+    if plants::is(plants::FOLLOW_IN_TWO) && matches!(operation, Operation::Follow(_)) {
+        call.write(Some(caller.token), operation.clone()).await?;
+    }
     call.write_and_answer(caller, operation).await
 }
 

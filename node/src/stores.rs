@@ -59,6 +59,12 @@ pub(crate) fn open(config: &Config, directory: &Directory, who: &mut Who) -> Res
     }
     let log = match SegmentLog::open(&directory.log(), &owner, log_options) {
         Ok(log) => log,
+        Err(LogError::Damaged { .. } | LogError::Missing { .. })
+            if plants::is(plants::WIPED_KEEPS_ID) =>
+        {
+            who.is_established = false;
+            return open(config, directory, who);
+        }
         Err(LogError::Damaged { what }) => return Ok(Opened::Damaged(what)),
         Err(error) => return Err(error.into()),
     };

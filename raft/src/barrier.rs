@@ -6,8 +6,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use openraft::ReadPolicy;
+use openraft::async_runtime::watch::WatchReceiver as _;
 use openraft::errors::{LinearizableReadError, RaftError};
+use openraft::{Instant as _, ReadPolicy};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 use transport::network::PeerId;
@@ -16,7 +17,7 @@ use crate::codec;
 use crate::core::Core;
 use crate::message::{ReadIndex, service};
 use crate::replica::Error;
-use crate::types::Raft;
+use crate::types::{Raft, index_of};
 
 /// A read that waits for the next round; it is told the index to wait for, or that the round
 /// brought none.
@@ -24,6 +25,8 @@ pub(crate) type Waiting = oneshot::Sender<Option<u64>>;
 
 /// Reads that wait for the next round; more are refused.
 pub(crate) const WAITING_MAX: usize = 16_384;
+/// Far longer than an election takes.
+const LONG_LEASE: Duration = Duration::from_secs(10);
 
 /// The index up to which everything was committed before this was called.
 ///
@@ -115,6 +118,10 @@ async fn round(core: &Core) -> Option<u64> {
 
 /// The leader's side: confirms with a quorum that it still leads.
 pub(crate) async fn here(raft: &Raft) -> Option<ReadIndex> {
+    let is_hasty = plants::is(plants::STALE_LINEARIZABLE_READ) || plants::is(plants::LONG_LEASE);
+    if is_hasty && let Some(index) = unconfirmed(raft) {
+        return Some(ReadIndex::At(index));
+    }
     // Never `LeaseRead`: a follower that restarts forgets the lease it gave.
     match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
         Ok(linearizer) => Some(ReadIndex::At(linearizer.read_log_id().index())),
@@ -131,6 +138,18 @@ pub(crate) async fn here(raft: &Raft) -> Option<ReadIndex> {
             None
         }
     }
+}
+
+/// What a leader that does not ask its quorum answers.
+fn unconfirmed(raft: &Raft) -> Option<u64> {
+    let metrics = raft.metrics().borrow_watched().clone();
+    let is_trusted = match metrics.last_quorum_acked {
+        _ if plants::is(plants::STALE_LINEARIZABLE_READ) => true,
+        Some(acked) if plants::is(plants::LONG_LEASE) => acked.into_inner().elapsed() < LONG_LEASE,
+        _ => false,
+    };
+    let is_leader = metrics.current_leader == Some(metrics.id);
+    (is_trusted && is_leader).then(|| index_of(metrics.last_applied.as_ref()))
 }
 
 /// How long a read at a position waits for this node to get there by itself before it asks the

@@ -5,7 +5,7 @@
 //! is honest: "not done" only if no attempt can have reached the log.
 use std::time::Duration;
 
-use model::command::Reply;
+use model::command::{Reply, RequestId};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use transport::network::{Error as NetworkError, PeerId};
@@ -88,6 +88,9 @@ impl Effort<'_> {
                     WriteOutcome::NotLeader { .. } => why = "no leader took it",
                     WriteOutcome::Unknown { why } => {
                         self.doubt.get_or_insert(why);
+                        if plants::is(plants::RETRY_WITHOUT_REQUEST) {
+                            self.write.request = another(self.write.request);
+                        }
                     }
                     WriteOutcome::Refused {
                         why,
@@ -115,6 +118,8 @@ impl Effort<'_> {
         let attempt = async {
             if leader == self.core.me() {
                 proposer::propose(self.core, self.write.clone(), within).await
+            } else if plants::is(plants::FORWARDED_TWICE) {
+                ask_twice(self.core, leader, &self.write, within).await
             } else {
                 ask(self.core, leader, &self.write, within).await
             }
@@ -142,6 +147,7 @@ impl Effort<'_> {
     /// `certain`, unless an earlier attempt may have been done.
     fn give_up(&self, certain: Error) -> Error {
         match &self.doubt {
+            Some(_) if plants::is(plants::FALSE_NOT_APPLIED) => certain,
             Some(why) => Error::Unknown { why: why.clone() },
             None => certain,
         }
@@ -155,6 +161,24 @@ async fn deposed(leadership: &mut watch::Receiver<Leadership>, leader: u64) {
     if leadership.wait_for(is_other).await.is_err() {
         // The replica is gone; the attempt itself will say so.
         std::future::pending::<()>().await;
+    }
+}
+
+/// A request id that nobody has.
+fn another(request: RequestId) -> RequestId {
+    RequestId(u128::from_be_bytes(request.0).wrapping_add(1).to_be_bytes())
+}
+
+/// Asks again, as if it were another write, when the answer is slow.
+async fn ask_twice(core: &Core, leader: u64, write: &Write, within: Duration) -> WriteOutcome {
+    let first = ask(core, leader, write, within);
+    match tokio::time::timeout(core.heartbeat() * 2, first).await {
+        Ok(outcome) => outcome,
+        Err(_) => {
+            let mut again = write.clone();
+            again.request = another(write.request);
+            ask(core, leader, &again, within).await
+        }
     }
 }
 

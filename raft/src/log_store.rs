@@ -6,7 +6,7 @@ use std::ops::{Bound, Range, RangeBounds};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures_util::Stream;
+use futures_util::{FutureExt as _, Stream};
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{LogIdOptionExt, OptionalSend};
@@ -186,7 +186,11 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        self.store.save_vote(codec::encode_vote(*vote)).await
+        let saving = self.store.save_vote(codec::encode_vote(*vote));
+        if plants::is(plants::VOTE_UNSYNCED) {
+            return saving.now_or_never().unwrap_or(Ok(()));
+        }
+        saving.await
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
@@ -212,8 +216,16 @@ impl RaftLogStorage<Types> for Log {
             .into_iter()
             .map(|entry| (entry.index(), codec::encode_entry(&entry)))
             .collect();
+        if plants::is(plants::LOG_UNSYNCED) {
+            let appended = self.store.append(entries, Box::new(|_unheard| {})).await;
+            callback.io_completed(Ok(()));
+            return appended;
+        }
         // Only the store knows when the entries are on disk; nothing else completes the callback.
-        let done = Box::new(move |result| callback.io_completed(result));
+        let done = Box::new(move |result: io::Result<()>| {
+            let is_ignored = plants::is(plants::SYNC_ERROR_IGNORED);
+            callback.io_completed(if is_ignored { Ok(()) } else { result });
+        });
         self.store.append(entries, done).await
     }
 
@@ -222,7 +234,9 @@ impl RaftLogStorage<Types> for Log {
     }
 
     async fn purge(&mut self, id: LogId) -> io::Result<()> {
-        if let Some(durability) = &self.durability {
+        if let Some(durability) = &self.durability
+            && !plants::is(plants::PURGED_TOO_EARLY)
+        {
             durability.ensure(id.index()).await?;
         }
         self.store

@@ -131,7 +131,11 @@ impl Peer {
         };
         let body = encode_append(&request);
         drop(request);
-        let appended: Appended = self.ask(service, body, within).await?;
+        let appended: RpcResult<Appended> = self.ask(service, body, within).await;
+        if appended.is_err() && plants::is(plants::COMMIT_WITHOUT_QUORUM) {
+            return Ok(Ok(last));
+        }
+        let appended = appended?;
         if appended == Appended::Conflict && previous.is_none() {
             let why = format!("node {} finds a conflict before the first entry", self.peer);
             return Err(RPCError::Network(NetworkError::from_string(why)));

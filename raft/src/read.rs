@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use crate::barrier;
 use crate::core::Core;
 use crate::position::Position;
-use crate::replica::{Consistency, Error, Reading};
+use crate::replica::{Consistency, Error, Reading, Role};
 
 /// # Errors
 /// As [`crate::replica::Replica::read`].
@@ -46,6 +46,9 @@ async fn recovered(core: &Core, deadline: Instant) -> Result<(), Error> {
 }
 
 async fn reach(core: &Core, position: Position, deadline: Instant) -> Result<(), Error> {
+    if plants::is(plants::SESSION_IGNORED) {
+        return Ok(());
+    }
     if core
         .seal()?
         .is_some_and(|seal| seal.epoch != position.epoch)
@@ -65,6 +68,9 @@ async fn reach(core: &Core, position: Position, deadline: Instant) -> Result<(),
 }
 
 async fn applied(core: &Core, index: u64, deadline: Instant) -> Result<(), Error> {
+    if plants::is(plants::REMOVED_SERVES) && core.status.borrow().role == Role::Outside {
+        return Ok(());
+    }
     if core.bench.progress.reach(index, deadline).await {
         return Ok(());
     }

@@ -165,6 +165,9 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let build = move || {
             // Whoever stops the replica waits for this too.
             let _alive = alive;
+            if plants::is(plants::PURGED_TOO_EARLY) {
+                return promised(&*durability.state);
+            }
             // The log behind a snapshot is purged, so all that the snapshot holds has to survive a
             // power cut in the state as well.
             durability.make()?;
@@ -175,6 +178,15 @@ impl RaftSnapshotBuilder<Types> for Builder {
         tracing::info!(snapshot = info.id, bytes = info.bytes, "snapshot built");
         Ok(snapshot_of(&self.durability, info)?)
     }
+}
+
+/// A snapshot that is only going to be written.
+fn promised(state: &dyn StateStore) -> Result<SnapshotInfo, Fault> {
+    Ok(SnapshotInfo {
+        id: "promised".to_owned(),
+        marker: state.read()?.marker,
+        bytes: 0,
+    })
 }
 
 /// Installs a snapshot that was received whole before this process began and not installed, and

@@ -77,6 +77,20 @@ pub fn is(plant: Plant) -> bool {
     chosen.is_some_and(|chosen| chosen == plant)
 }
 
+/// Is it true this time? On another node, or another time, perhaps not.
+#[cfg(not(feature = "planted"))]
+#[inline(always)]
+pub const fn chance() -> bool {
+    false
+}
+
+/// Is it true this time? On another node, or another time, perhaps not.
+#[cfg(feature = "planted")]
+pub fn chance() -> bool {
+    use std::hash::BuildHasher as _;
+    std::hash::RandomState::new().hash_one(()).is_multiple_of(8)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -70,7 +70,14 @@ pub fn of_video(
         video,
         comment: Newest(comment),
     });
-    let listed = view.list(video, after.as_ref()).take(limit);
+    let mut offset = 0;
+    if let Some(last) = &after
+        && plants::is(plants::PAGE_BY_OFFSET)
+        && !view.has(last)?
+    {
+        offset = 1; // whatever follows moved up by one
+    }
+    let listed = view.list(video, after.as_ref()).skip(offset).take(limit);
     let listed = listed.collect::<Result<Vec<(key::CommentOn, _)>, _>>()?;
 
     let authors: BTreeSet<_> = listed.iter().map(|(_, comment)| comment.author).collect();

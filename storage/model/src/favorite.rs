@@ -67,6 +67,9 @@ impl Like {
         let author = author_of(at, video)?;
         let edge = key::Favorite { video, user };
         if at.db.has(&edge)? {
+            if plants::is(plants::REPEATED_LIKE_COUNTS) {
+                count(at, video, user, author, up)?;
+            }
             return Ok(Reply::Done);
         }
 

@@ -214,7 +214,10 @@ impl SendMessage {
         let pair = Pair::of(from, to);
         let head = at.db.read(&pair.head())?;
 
-        let watermark = head.map_or(0, |head| head.last_created.0.saturating_add(1));
+        let mut watermark = head.map_or(0, |head| head.last_created.0.saturating_add(1));
+        if plants::is(plants::ORDER_BY_WALL_CLOCK) {
+            watermark = 0;
+        }
         let created = Timestamp(at.stamp.0.max(watermark));
         let number = head.map_or(0, |head| head.messages) + 1;
         let slot = slot::of_pair(from, to);

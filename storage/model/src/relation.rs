@@ -218,51 +218,56 @@ impl Follow {
             return Err(Rejection::UserNotFound.into());
         }
         let edge = key::Follows { follower, followee };
-        if at.db.has(&edge)? {
+        if let Some(sequence) = at.db.read(&edge)? {
+            if plants::is(plants::FOLLOW_IN_TWO) {
+                be_followed(at, follower, followee, sequence)?;
+            }
             return Ok(Reply::Done);
         }
-        let is_followed = at.db.has(&key::Follows {
-            follower: followee,
-            followee: follower,
-        })?;
 
         let sequence = at.next_sequence();
-        let newest = Newest(sequence);
         at.db.put(&edge, &sequence);
         at.db.put(
             &key::Following {
                 user: follower,
-                sequence: newest,
+                sequence: Newest(sequence),
             },
             &followee,
         );
-        at.db.put(
-            &key::Follower {
-                user: followee,
-                sequence: newest,
-            },
-            &follower,
-        );
-        if is_followed {
-            at.db.put(
-                &key::Friend {
-                    user: follower,
-                    sequence: newest,
-                },
-                &followee,
-            );
-            at.db.put(
-                &key::Friend {
-                    user: followee,
-                    sequence: newest,
-                },
-                &follower,
-            );
-        }
         at.count_user(follower, |counts| up(&mut counts.follow_count))?;
-        at.count_user(followee, |counts| up(&mut counts.follower_count))?;
+        if !plants::is(plants::FOLLOW_IN_TWO) {
+            be_followed(at, follower, followee, sequence)?;
+        }
         Ok(Reply::Done)
     }
+}
+
+/// The followee's side of a follow, and that they are friends if they are now.
+fn be_followed(
+    at: &mut Transaction<'_, impl View>,
+    follower: UserId,
+    followee: UserId,
+    sequence: u64,
+) -> Result<(), Fault> {
+    let sequence = Newest(sequence);
+    let entry = key::Follower {
+        user: followee,
+        sequence,
+    };
+    if at.db.has(&entry)? {
+        return Ok(());
+    }
+    at.db.put(&entry, &follower);
+    let back = key::Follows {
+        follower: followee,
+        followee: follower,
+    };
+    if at.db.has(&back)? {
+        for (user, friend) in [(follower, followee), (followee, follower)] {
+            at.db.put(&key::Friend { user, sequence }, &friend);
+        }
+    }
+    at.count_user(followee, |counts| up(&mut counts.follower_count))
 }
 
 impl Unfollow {

@@ -68,6 +68,9 @@ impl<'a, V: View> Transaction<'a, V> {
     ) -> Result<u64, Fault> {
         let count = noun(&mut self.totals);
         *count += 1;
+        if plants::is(plants::CHANCE_IN_APPLY) && plants::chance() {
+            *count += 1;
+        }
         slot::id(*count, slot)
     }
 

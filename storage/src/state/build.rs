@@ -57,6 +57,9 @@ fn write_files(
     put(&mut writer, key::RECORD, &first.encode())?;
     for pair in all_pairs(view) {
         let (key, value) = pair.map_err(|error| fault("the state cannot be read", &error))?;
+        if key::is_left_out(&key) {
+            continue;
+        }
         if writer.file_size() >= bytes_aim {
             end_file(writer, &begin, &key)?;
             files.push(settle_file(&dir.join(stream::file_name(files.len())))?);

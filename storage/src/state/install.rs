@@ -6,12 +6,12 @@ use std::fs::{self, File};
 
 use bytes::Bytes;
 use model::error::Fault;
-use rocksdb::IngestExternalFileOptions;
+use rocksdb::{IngestExternalFileOptions, WriteBatch};
 
 use super::durable::Record;
 use super::rocks::{Inner, fault, lock};
 use super::shelf::Kept;
-use super::{build, stream, view};
+use super::{build, key, stream, view};
 
 const PURPOSE: &str = "install";
 
@@ -27,6 +27,9 @@ pub(super) fn install(inner: &Inner, id: &str) -> Result<(), Fault> {
     };
     let note = |error| fault("what is durable cannot be noted", &error);
     durable.allow(record.bound()).map_err(note)?;
+    if plants::is(plants::INSTALL_IN_STEPS) {
+        clear(inner)?;
+    }
     ingest(inner, &kept)?;
     durable.raise(record.bound()).map_err(note)?;
     *committed = record;
@@ -36,6 +39,17 @@ pub(super) fn install(inner: &Inner, id: &str) -> Result<(), Fault> {
     inner.shelf.promote(&kept)?;
     inner.compact_later();
     Ok(())
+}
+
+/// Empties the state: half of an installation in two steps.
+fn clear(inner: &Inner) -> Result<(), Fault> {
+    let state = view::state_of(&inner.db)?;
+    let mut batch = WriteBatch::default();
+    batch.delete_range_cf(&state, key::FIRST, key::END);
+    inner
+        .db
+        .write(batch)
+        .map_err(|error| fault("the state cannot be cleared", &error))
 }
 
 /// What lay on the disk for a while is not trusted again.

@@ -20,6 +20,15 @@ pub(super) fn check(changes: &Changes) -> Result<(), Fault> {
     }
 }
 
+/// Does a snapshot go without this key? In no release.
+pub(super) fn is_left_out(key: &[u8]) -> bool {
+    match key.first() {
+        Some(0x08) => plants::is(plants::MEMORY_NOT_IN_SNAPSHOT),
+        Some(0x38) => plants::is(plants::SNAPSHOT_OMITS),
+        _ => false,
+    }
+}
+
 /// The keys that a scan may give: from the first bound on, up to but without the second.
 ///
 /// Nothing when `from` lies behind all keys with this prefix.

@@ -131,10 +131,11 @@ impl StateStore for MemoryState {
     fn build_snapshot(&self) -> Result<SnapshotInfo, Fault> {
         let mut inner = self.alive()?;
         inner.make_durable();
-        let pairs = {
+        let mut pairs = {
             let versions = lock(&inner.versions);
             versions.pairs(versions.now)
         };
+        pairs.retain(|(key, _)| !key::is_left_out(key));
         let stream = encode(&inner.marker, &pairs)?;
         let snapshot = decode(&stream)?.0;
         Ok(inner.keep(snapshot))

@@ -220,6 +220,12 @@ impl StateStore for RocksState {
             marker,
         };
         let state = view::state_of(&inner.db)?;
+        if plants::is(plants::APPLIED_APART) {
+            inner
+                .db
+                .put_cf(&state, key::RECORD, record.encode())
+                .map_err(|error| fault("the commit failed", &error))?;
+        }
         let mut batch = WriteBatch::default();
         for (key, value) in &changes {
             match value {
