@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo stop node-kill node-start build test test-long lint fmt docs check-deps \
+.PHONY: help demo stop node-kill node-start build test test-long model-runs lint fmt docs check-deps \
 	check-deploy rocksdb deps clean-data
 
 ENV := source deploy/env.sh
@@ -36,6 +36,9 @@ test: deps rocksdb ## every test; closes with "N passed, N failed"
 
 test-long: deps rocksdb ## the long ones as well (more rounds of the same, an hour and more)
 	@YIN_LONG=1 TEST_TIMEOUT=$${TEST_TIMEOUT:-14400} deploy/test.sh
+
+model-runs: deps rocksdb ## the state machine alone in random histories: make model-runs SEEDS=10000
+	@$(ENV); cargo run -q -p tests --locked --bin model -- --seeds $(or $(SEEDS),10000) --from $(or $(FROM),1)
 
 lint: deps ## formatting, clippy with warnings as errors
 	@$(ENV); cargo fmt --all --check

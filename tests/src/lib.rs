@@ -2,7 +2,10 @@
 //!
 //! [`process`] starts and kills; [`cluster`] puts nodes together; [`client`] speaks the client
 //! contract; [`wait`] awaits conditions with a deadline, never a fixed time.
+//!
+//! Without processes: [`model_runs`] plays the state machine alone.
 pub mod client;
 pub mod cluster;
+pub mod model_runs;
 pub mod process;
 pub mod wait;
