@@ -5,7 +5,7 @@
 //! batch, crash, replay and install snapshots differently ([`replicas`]); all must give the same
 //! replies and end in the same bytes, an independent oracle must expect each reply ([`oracle`]),
 //! and whoever asks must see what the oracle knows ([`questions`]).
-mod dice;
+pub(crate) mod dice;
 mod oracle;
 mod questions;
 mod replicas;
