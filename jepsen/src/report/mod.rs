@@ -1,8 +1,28 @@
 //! What a person looks at after a run: `report.html`, and what a program reads: `verdict.json`.
 //!
-//! Everything here is drawn from an [`Evidence`] alone, so that an old run can be drawn again.
+//! Everything here is drawn from an [`Evidence`] alone, so that an old run can be drawn again. The
+//! facts are worked out once (`view`, from `operations`, `outages`, `faults`); charts (`plot` and
+//! what uses it) and tables only draw them. All text from outside goes through `text::escape`.
+mod faults;
+mod lanes;
+mod offence;
+mod operations;
+mod outages;
+mod page;
+mod plot;
+mod rates;
+mod scale;
+mod scatter;
 mod store;
+mod summary;
+#[cfg(test)]
+mod synthetic;
+mod tables;
+#[cfg(test)]
+mod tests;
+mod text;
 mod verdict;
+mod view;
 
 use std::path::Path;
 
@@ -15,17 +35,13 @@ pub(crate) use verdict::overall;
 
 /// Writes `report.html` and `verdict.json` into `dir`.
 pub(crate) fn write(dir: &Path, evidence: &Evidence) -> Result<()> {
-    let verdict = serde_json::to_vec_pretty(&verdict::machine(evidence))?;
+    let view = view::View::of(evidence);
+    let verdict = serde_json::to_vec_pretty(&verdict::machine(&view))?;
     std::fs::write(dir.join("verdict.json"), verdict).context("writing verdict.json")?;
-    let page = format!("<!doctype html><title>{}</title>", verdict::word(evidence));
-    std::fs::write(dir.join("report.html"), page).context("writing report.html")
+    std::fs::write(dir.join("report.html"), page::draw(&view)).context("writing report.html")
 }
 
-/// A few lines for the terminal: what was found, and how to look closer.
+/// A few lines for the terminal: what was found, what was done, how to repeat it.
 pub(crate) fn summary(evidence: &Evidence) -> String {
-    format!(
-        "{}\nrepeat: {}\n",
-        verdict::word(evidence),
-        evidence.run.command
-    )
+    summary::draw(&view::View::of(evidence))
 }
