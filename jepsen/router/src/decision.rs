@@ -220,6 +220,27 @@ mod tests {
     }
 
     #[test]
+    fn copies_have_a_delay_of_their_own() {
+        let link = Link {
+            jitter: Duration::from_millis(10),
+            loss: 0.5,
+            duplicate: 1.0,
+            reorder: 0.5,
+            ..Link::default()
+        };
+        let copies: Vec<Duration> = fates(3, Member::Node(0), Member::Node(1), link)
+            .iter()
+            .filter_map(|fate| match fate {
+                Fate::Passes { copy_takes, .. } => *copy_takes,
+                _ => None,
+            })
+            .collect();
+        let half = Duration::from_millis(5);
+        let early = copies.iter().filter(|takes| **takes < half).count();
+        assert_near(early as f64 / copies.len() as f64, 0.5, "in the first half");
+    }
+
+    #[test]
     fn a_jitter_above_the_delay_is_no_travel_back_in_time() {
         let link = Link {
             delay: Duration::from_millis(5),

@@ -1,6 +1,6 @@
 //! The thread that carries packets between the devices, as the switch decides.
 use std::os::fd::{AsFd, OwnedFd};
-use std::sync::mpsc::{Receiver, TryRecvError};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Instant;
 
@@ -24,8 +24,15 @@ pub(crate) struct Shared {
     bell: OwnedFd,
 }
 
-/// A new device of a member. When its sender is gone, the thread ends.
+/// A new device of a member. When nobody can send one any more, the thread ends.
 pub(crate) struct NewPort {
+    pub(crate) port: Port,
+    /// Hears when packets can come and go.
+    pub(crate) is_open: SyncSender<()>,
+}
+
+/// A member's device.
+pub(crate) struct Port {
     pub(crate) member: Member,
     pub(crate) device: OwnedFd,
 }
@@ -34,7 +41,7 @@ pub(crate) struct NewPort {
 pub(crate) struct Forwarder {
     shared: Arc<Shared>,
     new_ports: Receiver<NewPort>,
-    ports: Vec<NewPort>,
+    ports: Vec<Port>,
     buffer: Vec<u8>,
 }
 
@@ -93,7 +100,10 @@ impl Forwarder {
     fn take_new_ports(&mut self) -> bool {
         loop {
             match self.new_ports.try_recv() {
-                Ok(port) => self.ports.push(port),
+                Ok(new) => {
+                    self.ports.push(new.port);
+                    new.is_open.send(()).expect("who adds a port waits for it");
+                }
                 Err(TryRecvError::Empty) => return true,
                 Err(TryRecvError::Disconnected) => return false,
             }
@@ -182,7 +192,7 @@ impl Forwarder {
         }
     }
 
-    fn port_of(&self, member: Member) -> Option<&NewPort> {
+    fn port_of(&self, member: Member) -> Option<&Port> {
         self.ports.iter().find(|port| port.member == member)
     }
 }

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::JoinHandle;
 use std::time::Instant;
 
-use crate::forward::{Forwarder, NewPort, Shared};
+use crate::forward::{Forwarder, NewPort, Port, Shared};
 use crate::interface;
 use crate::link::{Count, Link};
 use crate::member::{Member, NODES_MAX};
@@ -36,11 +36,13 @@ pub enum Error {
     Thread(#[source] io::Error),
 }
 
+type Namespaces = BTreeMap<Member, Namespace>;
+
 /// Namespaces joined by links that do as they are told. Dropping it ends all processes that it
 /// started, with their namespaces.
 pub struct Network {
     shared: Arc<Shared>,
-    namespaces: Mutex<BTreeMap<Member, Namespace>>,
+    namespaces: Mutex<Namespaces>,
     /// Taken when dropped: the forwarding thread ends when no port can come any more.
     new_ports: Option<SyncSender<NewPort>>,
     forwarding: Option<JoinHandle<()>>,
@@ -69,10 +71,12 @@ impl Network {
             new_ports: Some(new_ports),
             forwarding: Some(forwarding),
         };
+        let mut namespaces = network.namespaces();
         for index in 0..nodes {
-            network.add(Member::Node(index))?;
+            network.add(Member::Node(index), &mut namespaces)?;
         }
-        network.add(Member::Clients)?;
+        network.add(Member::Clients, &mut namespaces)?;
+        drop(namespaces);
         network.enter(Member::Clients).map_err(Error::Namespace)?;
         Ok(network)
     }
@@ -101,13 +105,14 @@ impl Network {
 
     /// Adds one more node's namespace, on perfect links.
     pub fn add_node(&self) -> Result<Member, Error> {
+        let mut namespaces = self.namespaces();
         // Clients are no node.
-        let index = self.namespaces().len() - 1;
+        let index = namespaces.len() - 1;
         if index >= NODES_MAX {
             return Err(Error::TooManyNodes(index + 1));
         }
         let member = Member::Node(index);
-        self.add(member)?;
+        self.add(member, &mut namespaces)?;
         Ok(member)
     }
 
@@ -149,17 +154,22 @@ impl Network {
         self.shared.switch().count(from, to)
     }
 
-    fn add(&self, member: Member) -> Result<(), Error> {
+    fn add(&self, member: Member, namespaces: &mut Namespaces) -> Result<(), Error> {
         let (namespace, device) = Namespace::start(member)?;
-        self.namespaces().insert(member, namespace);
         let new_ports = self.new_ports.as_ref().expect("taken only when dropped");
-        let port = NewPort { member, device };
-        new_ports.send(port).expect("the thread lives as long");
+        let (is_open, opened) = sync_channel(1);
+        let port = Port { member, device };
+        let sent = new_ports.send(NewPort { port, is_open });
         self.shared.wake();
+        // Before that, packets to the new member would lead nowhere.
+        sent.ok()
+            .and_then(|()| opened.recv().ok())
+            .ok_or_else(|| Error::Thread(io::Error::other("the forwarding thread has ended")))?;
+        namespaces.insert(member, namespace);
         Ok(())
     }
 
-    fn namespaces(&self) -> MutexGuard<'_, BTreeMap<Member, Namespace>> {
+    fn namespaces(&self) -> MutexGuard<'_, Namespaces> {
         self.namespaces.lock().expect("who holds it does not panic")
     }
 }

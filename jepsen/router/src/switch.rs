@@ -350,9 +350,23 @@ mod tests {
             ..Link::default()
         });
         let now = Instant::now();
+        switch.set(
+            B,
+            A,
+            Link {
+                delay: ms(1),
+                ..Link::default()
+            },
+        );
         for number in 0..50 {
             assert_eq!(switch.accept(A, B, &[number], now), 0);
+            assert_eq!(switch.accept(B, A, &[number], now), 0);
         }
+        assert_eq!(
+            arrivals(&mut switch, now + ms(1)).len(),
+            50,
+            "those of the other link"
+        );
         switch.heal(now + ms(1));
         assert_eq!(
             switch.accept(A, B, &[50], now + ms(1)),
