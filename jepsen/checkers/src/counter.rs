@@ -2,21 +2,28 @@
 use std::collections::BTreeMap;
 
 use crate::history::{Action, Call, Outcome};
+use crate::possible::{self, Flag};
 use crate::verdict::Verdict;
+
+/// Writes that are named beside a count that is wrong.
+const NAMED_MAX: usize = 5;
 
 /// Judges every `ReadCount` against the additions to and removals from the set of the same key.
 ///
-/// Elements are unique and added (removed) at most once, so a count lies between what certainly
-/// remains and what may be there.
+/// Elements may come and go again and again: a count lies between the number of those that are
+/// certainly there and the number of those that may be.
 pub fn check(calls: &[Call]) -> Verdict {
-    let mut changes: BTreeMap<&str, Vec<(&Call, i64)>> = BTreeMap::new();
-    for call in calls.iter().filter(|call| call.outcome != Outcome::Fail) {
-        match &call.action {
-            Action::Add { key, .. } => changes.entry(key).or_default().push((call, 1)),
-            Action::Remove { key, .. } => changes.entry(key).or_default().push((call, -1)),
-            _ => {}
-        }
+    let mut sets: BTreeMap<&str, BTreeMap<&str, Flag>> = BTreeMap::new();
+    for call in calls {
+        let (key, element, is_in) = match &call.action {
+            Action::Add { key, element } => (key, element, true),
+            Action::Remove { key, element } => (key, element, false),
+            _ => continue,
+        };
+        let flag = sets.entry(key).or_default().entry(element).or_default();
+        flag.write(call, is_in);
     }
+    let empty = BTreeMap::new();
     for read in calls.iter().filter(|call| call.outcome == Outcome::Ok) {
         let Action::ReadCount {
             key,
@@ -25,35 +32,27 @@ pub fn check(calls: &[Call]) -> Verdict {
         else {
             continue;
         };
-        let changes = changes.get(key.as_str()).map_or(&[][..], Vec::as_slice);
-        let (lower, upper) = bounds(read, changes);
+        let set = sets.get(key.as_str()).unwrap_or(&empty);
+        let until = read.ended.unwrap_or(usize::MAX);
+        let (lower, upper) = possible::bounds(set.values(), read.invoked, until);
         if !(lower..=upper).contains(count) {
+            let mut operations = latest(set, until);
+            operations.push(read.invoked);
             return Verdict::Invalid {
-                why: format!("{key} was read as {count}, possible is {lower} to {upper}"),
-                operations: vec![read.invoked],
+                why: format!("{key} was counted as {count}, possible is {lower} to {upper}"),
+                operations,
             };
         }
     }
     Verdict::Valid
 }
 
-fn bounds(read: &Call, changes: &[(&Call, i64)]) -> (i64, i64) {
-    let (mut lower, mut upper) = (0, 0);
-    for (change, by) in changes {
-        let is_certain =
-            change.outcome == Outcome::Ok && change.ended.is_some_and(|ended| ended < read.invoked);
-        let is_possible = read.ended.is_none_or(|ended| change.invoked < ended);
-        match (is_certain, is_possible) {
-            (true, _) => {
-                lower += by;
-                upper += by;
-            }
-            (false, true) if *by > 0 => upper += by,
-            (false, true) => lower += by,
-            (false, false) => {}
-        }
-    }
-    (lower, upper)
+/// The latest changes before the count.
+fn latest(set: &BTreeMap<&str, Flag>, until: usize) -> Vec<usize> {
+    let each = set.values().flat_map(|flag| flag.latest(until, NAMED_MAX));
+    let mut latest: Vec<usize> = each.collect();
+    latest.sort_unstable();
+    latest.split_off(latest.len().saturating_sub(NAMED_MAX))
 }
 
 #[cfg(test)]
@@ -117,5 +116,19 @@ mod tests {
             .event(1, Kind::Fail, add("a"))
             .ok(2, count(1));
         assert!(judge(history).is_invalid());
+    }
+
+    #[test]
+    fn what_comes_and_goes_counts_once() {
+        let base = || {
+            Builder::default()
+                .ok(1, add("a"))
+                .ok(2, add("a"))
+                .ok(1, remove("a"))
+                .ok(1, add("a"))
+        };
+        assert!(judge(base().ok(3, count(1))).is_valid());
+        assert!(judge(base().ok(3, count(2))).is_invalid());
+        assert!(judge(base().ok(1, remove("a")).ok(3, count(1))).is_invalid());
     }
 }

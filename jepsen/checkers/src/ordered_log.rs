@@ -1,196 +1,333 @@
 //! One total order per conversation: no loss, no double, no reorder, the same for everyone.
 //!
-//! Every read must be a contiguous slice of one order. That order is read off the longest reads;
-//! then real time is held against it: what was acknowledged before another was begun comes first.
-use std::collections::BTreeMap;
+//! Whole reads give the order: each must be a beginning of the longest. Reads after a cursor, also
+//! those that ask for one sender only, must be the slice of it that they asked for. Then real time
+//! is held against it: what was acknowledged is in every fresh read that began later, and before
+//! everything that was sent later. Within one sender that is FIFO.
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use crate::history::{Action, Call, Outcome};
+use crate::history::{Action, Call, Level, Outcome};
 use crate::verdict::Verdict;
 
 /// Judges all logs of a history. Texts are unique.
 pub fn check(calls: &[Call]) -> Verdict {
-    let mut keys: BTreeMap<&str, Vec<&Call>> = BTreeMap::new();
-    for call in calls {
-        match &call.action {
-            Action::Append { key, .. } | Action::ReadLog { key, .. } => {
-                keys.entry(key).or_default().push(call);
-            }
-            _ => {}
-        }
-    }
-    keys.values()
-        .map(|calls| check_key(calls))
+    logs(calls)
+        .iter()
+        .map(|(key, log)| log.check(key))
         .fold(Verdict::Valid, Verdict::and)
 }
 
-type Read<'a> = (&'a Call, Option<&'a str>, &'a [String]);
+/// What was asked of one log.
+#[derive(Default)]
+pub(crate) struct Log<'a> {
+    appends: HashMap<&'a str, Append<'a>>,
+    reads: Vec<Read<'a>>,
+}
 
-fn reads<'a>(calls: &[&'a Call]) -> Vec<Read<'a>> {
-    let completed = calls.iter().filter(|call| call.outcome == Outcome::Ok);
-    completed
-        .filter_map(|call| match &call.action {
+#[derive(Clone, Copy)]
+struct Append<'a> {
+    call: &'a Call,
+    sender: &'a str,
+}
+
+struct Read<'a> {
+    call: &'a Call,
+    /// The cursor, by the text it stands at.
+    after: Option<&'a str>,
+    /// The one sender that is asked for.
+    from: Option<&'a str>,
+    texts: &'a [String],
+    /// It was promised to hold all that was acknowledged before.
+    is_fresh: bool,
+}
+
+/// The order of a log: texts by position, and where each is.
+pub(crate) struct Order<'a> {
+    pub(crate) texts: &'a [String],
+    pub(crate) position: HashMap<&'a str, usize>,
+    /// The read it is taken from.
+    read: Option<&'a Call>,
+}
+
+pub(crate) fn logs(calls: &[Call]) -> BTreeMap<&str, Log<'_>> {
+    let mut logs: BTreeMap<&str, Log<'_>> = BTreeMap::new();
+    for call in calls {
+        let is_ok = call.outcome == Outcome::Ok;
+        match &call.action {
+            Action::Append { key, sender, text } => {
+                let log = logs.entry(key).or_default();
+                log.appends.insert(text, Append { call, sender });
+            }
+            Action::SessionAppend { key, session, text } => {
+                let sender = session;
+                let log = logs.entry(key).or_default();
+                log.appends.insert(text, Append { call, sender });
+            }
             Action::ReadLog {
+                key,
                 after,
+                from,
+                texts: Some(texts),
+            } if is_ok => logs.entry(key).or_default().reads.push(Read {
+                call,
+                after: after.as_deref(),
+                from: from.as_deref(),
+                texts,
+                is_fresh: true,
+            }),
+            Action::SessionRead {
+                key,
+                level,
                 texts: Some(texts),
                 ..
-            } => Some((*call, after.as_deref(), texts.as_slice())),
-            _ => None,
-        })
-        .collect()
-}
-
-fn check_key(calls: &[&Call]) -> Verdict {
-    let reads = reads(calls);
-    let mut appends: BTreeMap<&str, &Call> = BTreeMap::new();
-    for call in calls {
-        if let Action::Append { text, .. } = &call.action {
-            appends.insert(text, call);
+            } if is_ok => logs.entry(key).or_default().reads.push(Read {
+                call,
+                after: None,
+                from: None,
+                texts,
+                is_fresh: *level == Level::Fresh,
+            }),
+            _ => {}
         }
     }
-    if reads.is_empty() && !appends.is_empty() {
-        return Verdict::Unknown {
-            why: "no log was ever read".into(),
-        };
-    }
-    let order = match order(&reads) {
-        Ok(order) => order,
-        Err(verdict) => return verdict,
-    };
-    check_texts(&order, &appends, &reads)
-        .and(check_losses(&order, &appends, &reads))
-        .and(check_real_time(&order, &appends))
+    logs
 }
 
-/// The one order that all reads are slices of: position by text.
-fn order<'a>(reads: &[Read<'a>]) -> Result<BTreeMap<&'a str, usize>, Verdict> {
-    let mut order: BTreeMap<&str, usize> = BTreeMap::new();
-    let mut texts_at: Vec<&str> = Vec::new();
-    let mut sorted: Vec<&Read<'a>> = reads.iter().collect();
-    // Whole reads first, the longest of them first: later ones are slices of what is known.
-    sorted.sort_by_key(|(_, after, texts)| (after.is_some(), std::cmp::Reverse(texts.len())));
-    for (call, after, texts) in sorted {
-        let from = match after {
-            None => 0,
-            Some(after) => match order.get(after) {
-                Some(position) => position + 1,
-                // The cursor was never seen itself: its reader only sent it.
-                None => continue,
-            },
-        };
-        for (position, text) in (from..).zip(*texts) {
-            match (texts_at.get(position), order.get(text.as_str())) {
-                (Some(known), _) if *known == text => {}
-                (None, None) => {
-                    order.insert(text, position);
-                    texts_at.push(text);
-                }
-                (known, _) => {
-                    let expected = known.unwrap_or(&"nothing");
-                    return Err(Verdict::Invalid {
-                        why: format!("position {position}: {text} here, {expected} elsewhere"),
-                        operations: vec![call.invoked],
-                    });
-                }
-            }
-        }
-    }
-    Ok(order)
+fn invalid(why: String, mut operations: Vec<usize>) -> Verdict {
+    operations.sort_unstable();
+    operations.dedup();
+    Verdict::Invalid { why, operations }
 }
 
-fn check_texts(
-    order: &BTreeMap<&str, usize>,
-    appends: &BTreeMap<&str, &Call>,
-    reads: &[Read<'_>],
-) -> Verdict {
-    for text in order.keys() {
-        let first_seen = reads
-            .iter()
-            .filter(|(_, _, texts)| texts.iter().any(|seen| seen == text))
-            .filter_map(|(call, _, _)| call.ended)
-            .min();
-        match appends.get(text) {
-            None => {
-                return Verdict::Invalid {
-                    why: format!("{text} was never sent"),
-                    operations: Vec::new(),
-                };
-            }
-            Some(call) if call.outcome == Outcome::Fail => {
-                return Verdict::Invalid {
-                    why: format!("{text} failed and is there"),
-                    operations: vec![call.invoked],
-                };
-            }
-            Some(call) if first_seen.is_some_and(|seen| seen < call.invoked) => {
-                return Verdict::Invalid {
-                    why: format!("{text} was read before it was sent"),
-                    operations: vec![call.invoked],
-                };
-            }
-            Some(_) => {}
-        }
-    }
-    Verdict::Valid
-}
-
-/// Every whole read has all that was acknowledged before it began.
-fn check_losses(
-    order: &BTreeMap<&str, usize>,
-    appends: &BTreeMap<&str, &Call>,
-    reads: &[Read<'_>],
-) -> Verdict {
-    for (read, after, texts) in reads {
-        let from = match after {
-            None => 0,
-            Some(after) => match order.get(after) {
-                Some(position) => position + 1,
-                None => continue,
-            },
-        };
-        let until = from + texts.len();
-        for (text, append) in appends {
-            let is_due = append.outcome == Outcome::Ok
-                && append.ended.is_some_and(|ended| ended < read.invoked);
-            if !is_due {
-                continue;
-            }
-            let is_behind = order.get(text).is_some_and(|position| *position < until);
-            if !is_behind {
-                return Verdict::Invalid {
-                    why: format!("{text} was acknowledged before this read and is not in it"),
-                    operations: vec![append.invoked, read.invoked],
-                };
-            }
-        }
-    }
-    Verdict::Valid
-}
-
-/// What was acknowledged before another was begun comes first.
-fn check_real_time(order: &BTreeMap<&str, usize>, appends: &BTreeMap<&str, &Call>) -> Verdict {
-    let mut placed: Vec<(usize, &Call)> = order
-        .iter()
-        .filter_map(|(text, position)| Some((*position, *appends.get(text)?)))
-        .collect();
-    placed.sort_by_key(|(position, _)| *position);
-    // Walking backwards: the earliest end among what comes later must not precede a beginning.
-    let mut earliest: Option<(usize, &Call)> = None;
-    for (_, call) in placed.iter().rev() {
-        if let Some((ended, later)) = earliest
-            && ended < call.invoked
-        {
-            return Verdict::Invalid {
-                why: "acknowledged first, ordered second".into(),
-                operations: vec![later.invoked, call.invoked],
+impl<'a> Log<'a> {
+    fn check(&self, key: &str) -> Verdict {
+        if self.reads.is_empty() && !self.appends.is_empty() {
+            return Verdict::Unknown {
+                why: format!("{key} was never read"),
             };
         }
-        if let Some(ended) = call.ended.filter(|_| call.outcome == Outcome::Ok)
-            && earliest.is_none_or(|(known, _)| ended < known)
-        {
-            earliest = Some((ended, call));
+        match self.order() {
+            Ok(order) => self
+                .check_texts()
+                .and(self.check_slices(&order))
+                .and(self.check_losses(&order))
+                .and(self.check_real_time(&order)),
+            Err(verdict) => self.check_texts().and(verdict),
         }
     }
-    Verdict::Valid
+
+    fn whole(&self) -> impl Iterator<Item = &Read<'a>> {
+        let reads = self.reads.iter();
+        reads.filter(|read| read.after.is_none() && read.from.is_none())
+    }
+
+    /// The one order that all whole reads are beginnings of.
+    pub(crate) fn order(&self) -> Result<Order<'a>, Verdict> {
+        let mut order = Order {
+            texts: &[],
+            position: HashMap::new(),
+            read: None,
+        };
+        let Some(longest) = self.whole().max_by_key(|read| read.texts.len()) else {
+            return Ok(order);
+        };
+        order.read = Some(longest.call);
+        order.texts = longest.texts;
+        for (position, text) in longest.texts.iter().enumerate() {
+            if let Some(first) = order.position.insert(text, position) {
+                let why = format!("{text} is there twice, at {first} and at {position}");
+                return Err(invalid(why, vec![longest.call.invoked]));
+            }
+        }
+        for read in self.whole() {
+            let pairs = read.texts.iter().zip(longest.texts).enumerate();
+            let differing = pairs.into_iter().find(|(_, (one, other))| one != other);
+            if let Some((position, (one, other))) = differing {
+                let why = format!("position {position} is {one} to one reader, {other} to another");
+                let mut operations = vec![read.call.invoked, longest.call.invoked];
+                operations.extend(self.named(&[one, other]));
+                return Err(invalid(why, operations));
+            }
+        }
+        Ok(order)
+    }
+
+    fn named(&self, texts: &[&String]) -> Vec<usize> {
+        let appends = texts
+            .iter()
+            .filter_map(|text| self.appends.get(text.as_str()));
+        appends.map(|append| append.call.invoked).collect()
+    }
+
+    /// Whatever is read was sent, and did not fail.
+    fn check_texts(&self) -> Verdict {
+        for read in &self.reads {
+            let mut seen = BTreeSet::new();
+            for text in read.texts {
+                let at = read.call.invoked;
+                if !seen.insert(text) {
+                    return invalid(format!("{text} is there twice"), vec![at]);
+                }
+                let Some(append) = self.appends.get(text.as_str()) else {
+                    return invalid(format!("{text} was never sent"), vec![at]);
+                };
+                let operations = vec![append.call.invoked, at];
+                if append.call.outcome == Outcome::Fail {
+                    return invalid(format!("{text} failed and is there"), operations);
+                }
+                if read.call.ended.is_some_and(|end| end < append.call.invoked) {
+                    return invalid(format!("{text} was read before it was sent"), operations);
+                }
+                if read.from.is_some_and(|from| from != append.sender) {
+                    return invalid(format!("{text} is of another sender"), operations);
+                }
+            }
+        }
+        Verdict::Valid
+    }
+
+    /// Reads after a cursor are slices of the order. Beyond its end nothing is known.
+    fn check_slices(&self, order: &Order<'_>) -> Verdict {
+        for read in &self.reads {
+            let Some(after) = read.after else { continue };
+            // A cursor that no whole read has: its reader only saw it in another slice.
+            let Some(from) = order.position.get(after) else {
+                continue;
+            };
+            let due = order.texts[from + 1..].iter().filter(|text| {
+                let append = self.appends.get(text.as_str());
+                read.from.is_none() || append.map(|append| append.sender) == read.from
+            });
+            let mut got = read.texts.iter();
+            for (due, got) in due.zip(&mut got) {
+                if due != got {
+                    let why = format!("after {after} comes {due}, but {got} was given");
+                    let mut operations = self.named(&[due, got]);
+                    operations.push(read.call.invoked);
+                    operations.extend(order.read.map(|read| read.invoked));
+                    return invalid(why, operations);
+                }
+            }
+            if let Some(known) = got.find(|text| order.position.contains_key(text.as_str())) {
+                let why =
+                    format!("{known} was given after {after}, in another order than elsewhere");
+                let mut operations = self.named(&[known]);
+                operations.push(read.call.invoked);
+                operations.extend(order.read.map(|read| read.invoked));
+                return invalid(why, operations);
+            }
+        }
+        Verdict::Valid
+    }
+
+    /// Every fresh read has all that was acknowledged before it began.
+    fn check_losses(&self, order: &Order<'_>) -> Verdict {
+        let mut senders: BTreeMap<Option<&str>, Due<'_>> = BTreeMap::new();
+        let mut acknowledged: Vec<(usize, &str, Append<'_>)> = Vec::new();
+        for (text, append) in &self.appends {
+            if append.call.outcome == Outcome::Ok
+                && let Some(ended) = append.call.ended
+            {
+                acknowledged.push((ended, text, *append));
+            }
+        }
+        acknowledged.sort_unstable_by_key(|(ended, _, _)| *ended);
+        for (ended, text, append) in acknowledged {
+            // What no read has ever shown is due at the very end: no read goes so far.
+            let position = order.position.get(text).copied().unwrap_or(usize::MAX);
+            for sender in [None, Some(append.sender)] {
+                senders
+                    .entry(sender)
+                    .or_default()
+                    .add(ended, position, append.call);
+            }
+        }
+        for read in self.reads.iter().filter(|read| read.is_fresh) {
+            let Some(due) = senders.get(&read.from) else {
+                continue;
+            };
+            let Some((position, append)) = due.before(read.call.invoked) else {
+                continue;
+            };
+            if !self.reaches(read, order, position) {
+                let text = match &append.action {
+                    Action::Append { text, .. } | Action::SessionAppend { text, .. } => text,
+                    _ => continue,
+                };
+                let why =
+                    format!("{text} was acknowledged before this read began and is not in it");
+                return invalid(why, vec![append.invoked, read.call.invoked]);
+            }
+        }
+        Verdict::Valid
+    }
+
+    /// Does a read go as far as this position, or begin after it?
+    fn reaches(&self, read: &Read<'_>, order: &Order<'_>, position: usize) -> bool {
+        let place = |text: &str| order.position.get(text).copied();
+        let from = match read.after.map(place) {
+            None => None,
+            Some(Some(from)) => Some(from),
+            // Nothing is known of where it began.
+            Some(None) => return true,
+        };
+        if position == usize::MAX {
+            // Only a whole read certainly should have had it.
+            return from.is_some();
+        }
+        let last = read.texts.last();
+        match last {
+            // Beyond the order's end: at least as far.
+            Some(last) => place(last).is_none_or(|last| last >= position),
+            None => from.is_some_and(|from| from >= position),
+        }
+    }
+
+    /// What was acknowledged before another was sent comes first.
+    fn check_real_time(&self, order: &Order<'_>) -> Verdict {
+        // Walking backwards: the earliest end among what comes later must not precede a beginning.
+        let mut earliest: Option<(usize, &Call)> = None;
+        for text in order.texts.iter().rev() {
+            let Some(Append { call, .. }) = self.appends.get(text.as_str()) else {
+                continue;
+            };
+            if let Some((ended, later)) = earliest
+                && ended < call.invoked
+            {
+                let why =
+                    format!("{text} was sent after another was acknowledged, and is before it");
+                let mut operations = vec![later.invoked, call.invoked];
+                operations.extend(order.read.map(|read| read.invoked));
+                return invalid(why, operations);
+            }
+            if let Some(ended) = call.ended.filter(|_| call.outcome == Outcome::Ok)
+                && earliest.is_none_or(|(known, _)| ended < known)
+            {
+                earliest = Some((ended, call));
+            }
+        }
+        Verdict::Valid
+    }
+}
+
+/// How far the order must be known, growing with each acknowledgement.
+#[derive(Default)]
+struct Due<'a>(Vec<(usize, usize, &'a Call)>);
+
+impl<'a> Due<'a> {
+    /// In order of `ended`.
+    fn add(&mut self, ended: usize, position: usize, call: &'a Call) {
+        if self.0.last().is_none_or(|(_, far, _)| position > *far) {
+            self.0.push((ended, position, call));
+        }
+    }
+
+    /// The furthest that was acknowledged before this index.
+    fn before(&self, index: usize) -> Option<(usize, &'a Call)> {
+        let count = self.0.partition_point(|(ended, _, _)| *ended < index);
+        let (_, position, call) = self.0.get(count.checked_sub(1)?)?;
+        Some((*position, call))
+    }
 }
 
 #[cfg(test)]

@@ -1,141 +1,202 @@
 //! Nothing acknowledged is lost, doubled, or resurrected: Jepsen's set-full, with removal.
 //!
-//! Per element: what the last of its additions and removals were, and what each read that began
-//! after them saw. Reads are expected to be fresh (read-your-writes over a linearizable log).
-use std::collections::BTreeMap;
+//! An element is added once and perhaps removed. It is certainly there from the acknowledgement of
+//! its addition, or from the end of a read that showed it, whichever is first; it is certainly gone
+//! from the acknowledgement of a removal, or from the end of a read that missed it after it was
+//! there. Reads are expected to be fresh (read-your-writes over a linearizable log).
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::history::{Action, Call, Outcome};
 use crate::verdict::Verdict;
+
+/// Judges all sets of a history. An element may be added once, and removals may repeat.
+pub fn check(calls: &[Call]) -> Verdict {
+    let mut sets: BTreeMap<&str, Set<'_>> = BTreeMap::new();
+    for call in calls {
+        match &call.action {
+            Action::Add { key, element } => {
+                let set = sets.entry(key).or_default();
+                set.element(element).adds.push(call);
+            }
+            Action::Remove { key, element } => {
+                let set = sets.entry(key).or_default();
+                set.element(element).removes.push(call);
+            }
+            Action::ReadSet {
+                key,
+                elements: Some(elements),
+            } if call.outcome == Outcome::Ok => {
+                let elements = elements.iter().map(String::as_str).collect();
+                sets.entry(key).or_default().reads.push((call, elements));
+            }
+            _ => {}
+        }
+    }
+    let has_reads = sets.values().any(|set| !set.reads.is_empty());
+    if !has_reads && !sets.is_empty() {
+        return Verdict::Unknown {
+            why: "no set was ever read".into(),
+        };
+    }
+    let judged = sets.values_mut().map(Set::check);
+    judged.fold(Verdict::Valid, Verdict::and)
+}
 
 /// What is known of one element of one set.
 #[derive(Default)]
 struct Element<'a> {
     adds: Vec<&'a Call>,
     removes: Vec<&'a Call>,
+    /// The first to show that it is there (gone), with the index from which that is certain.
+    there: Option<(usize, &'a Call)>,
+    gone: Option<(usize, &'a Call)>,
 }
 
-/// Judges all sets of a history. An element may be added once and removed once.
-pub fn check(calls: &[Call]) -> Verdict {
-    let mut sets: BTreeMap<&str, BTreeMap<&str, Element<'_>>> = BTreeMap::new();
-    for call in calls {
-        match &call.action {
-            Action::Add { key, element } => {
-                let set = sets.entry(key).or_default();
-                set.entry(element).or_default().adds.push(call);
-            }
-            Action::Remove { key, element } => {
-                let set = sets.entry(key).or_default();
-                set.entry(element).or_default().removes.push(call);
-            }
-            _ => {}
-        }
-    }
-    let mut reads = 0;
-    for read in calls.iter().filter(|call| call.outcome == Outcome::Ok) {
-        if let Action::ReadSet {
-            key,
-            elements: Some(elements),
-        } = &read.action
-        {
-            reads += 1;
-            let empty = BTreeMap::new();
-            let set = sets.get(key.as_str()).unwrap_or(&empty);
-            let verdict = check_read(read, set, elements);
-            if verdict.is_invalid() {
-                return verdict;
-            }
-        }
-    }
-    if reads == 0 && !sets.is_empty() {
-        return Verdict::Unknown {
-            why: "no set was ever read".into(),
-        };
-    }
-    Verdict::Valid
+#[derive(Default)]
+struct Set<'a> {
+    elements: HashMap<&'a str, Element<'a>>,
+    reads: Vec<(&'a Call, Vec<&'a str>)>,
 }
 
 fn invalid(why: String, read: &Call, others: &[&Call]) -> Verdict {
     let mut operations: Vec<usize> = others.iter().map(|call| call.invoked).collect();
     operations.push(read.invoked);
+    operations.sort_unstable();
+    operations.dedup();
     Verdict::Invalid { why, operations }
 }
 
-fn check_read(read: &Call, set: &BTreeMap<&str, Element<'_>>, elements: &[String]) -> Verdict {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for element in elements {
-        *counts.entry(element).or_default() += 1;
+/// Keeps the earlier.
+fn first<'a>(known: &mut Option<(usize, &'a Call)>, ended: Option<usize>, call: &'a Call) {
+    if let Some(ended) = ended
+        && known.is_none_or(|(known, _)| ended < known)
+    {
+        *known = Some((ended, call));
     }
-    for (element, count) in &counts {
-        if *count > 1 {
-            return invalid(format!("{element} is there {count} times"), read, &[]);
-        }
-        let Some(known) = set.get(element) else {
-            return invalid(format!("{element} was never added"), read, &[]);
-        };
-        let verdict = check_present(read, element, known);
-        if verdict.is_invalid() {
-            return verdict;
-        }
+}
+
+impl<'a> Set<'a> {
+    fn element(&mut self, element: &'a str) -> &mut Element<'a> {
+        self.elements.entry(element).or_default()
     }
-    for (element, known) in set {
-        if !counts.contains_key(element) {
-            let verdict = check_absent(read, element, known);
+
+    fn check(&mut self) -> Verdict {
+        let reads = std::mem::take(&mut self.reads);
+        for (read, elements) in &reads {
+            let verdict = self.check_known(read, elements);
             if verdict.is_invalid() {
                 return verdict;
             }
         }
+        self.know(&reads);
+        for (read, elements) in &reads {
+            let there: HashSet<&str> = elements.iter().copied().collect();
+            for (element, known) in &self.elements {
+                let verdict = if there.contains(element) {
+                    known.check_present(read, element)
+                } else {
+                    let shown = reads.iter().rev();
+                    let later = || {
+                        let mut later = shown
+                            .clone()
+                            .take_while(|(other, _)| other.invoked > read.invoked);
+                        later.any(|(_, elements)| elements.contains(element))
+                    };
+                    known.check_absent(read, element, later)
+                };
+                if verdict.is_invalid() {
+                    return verdict;
+                }
+            }
+        }
+        Verdict::Valid
     }
-    Verdict::Valid
+
+    /// No doubles, and nobody unknown.
+    fn check_known(&self, read: &Call, elements: &[&str]) -> Verdict {
+        let mut seen = HashSet::new();
+        for element in elements {
+            let Some(known) = self.elements.get(element) else {
+                return invalid(format!("{element} is there and was never added"), read, &[]);
+            };
+            if !seen.insert(element) {
+                return invalid(format!("{element} is there twice"), read, &known.adds);
+            }
+        }
+        Verdict::Valid
+    }
+
+    /// When each was certainly there, and certainly gone.
+    fn know(&mut self, reads: &[(&'a Call, Vec<&'a str>)]) {
+        for known in self.elements.values_mut() {
+            for add in known.adds.iter().filter(|add| add.outcome == Outcome::Ok) {
+                first(&mut known.there, add.ended, add);
+            }
+        }
+        for (read, elements) in reads {
+            for element in elements {
+                first(&mut self.element(element).there, read.ended, read);
+            }
+        }
+        for known in self.elements.values_mut() {
+            for remove in known
+                .removes
+                .iter()
+                .filter(|call| call.outcome == Outcome::Ok)
+            {
+                // Only if every addition was over before it began is it certainly gone.
+                let is_after = |add: &&&Call| add.ended.is_some_and(|end| end < remove.invoked);
+                if known.adds.iter().filter(is_after).count() == known.adds.len() {
+                    first(&mut known.gone, remove.ended, remove);
+                }
+            }
+        }
+        for (read, elements) in reads {
+            let there: HashSet<&str> = elements.iter().copied().collect();
+            for (element, known) in &mut self.elements {
+                let was_there = known.there.is_some_and(|(from, _)| from < read.invoked);
+                if was_there && !there.contains(element) {
+                    first(&mut known.gone, read.ended, read);
+                }
+            }
+        }
+    }
 }
 
-/// Did `first` certainly end before `second` began?
-fn precedes(first: &Call, second: &Call) -> bool {
-    first.ended.is_some_and(|ended| ended < second.invoked)
-}
-
-fn check_present(read: &Call, element: &str, known: &Element<'_>) -> Verdict {
-    let may_be = known
-        .adds
-        .iter()
-        .any(|add| add.outcome != Outcome::Fail && read.ended.is_none_or(|end| add.invoked < end));
-    if !may_be {
-        return invalid(
-            format!("{element} is there though its addition failed or began later"),
-            read,
-            &known.adds,
-        );
+impl Element<'_> {
+    fn check_present(&self, read: &Call, element: &str) -> Verdict {
+        let is_begun = |add: &&Call| read.ended.is_none_or(|end| add.invoked < end);
+        let mut possible = self.adds.iter().filter(|add| is_begun(add));
+        if !possible.any(|add| add.outcome != Outcome::Fail) {
+            let why = format!("{element} is there though its addition failed or began later");
+            return invalid(why, read, &self.adds);
+        }
+        match self.gone {
+            Some((from, by)) if from < read.invoked => {
+                let why = format!("{element} was gone and is back");
+                let mut others = vec![by];
+                others.extend(self.there.map(|(_, call)| call));
+                invalid(why, read, &others)
+            }
+            _ => Verdict::Valid,
+        }
     }
-    let removed = known
-        .removes
-        .iter()
-        .find(|remove| remove.outcome == Outcome::Ok && precedes(remove, read));
-    match removed {
-        // Only if every addition was over before the removal began is it certainly gone.
-        Some(remove) if known.adds.iter().all(|add| precedes(add, remove)) => invalid(
-            format!("{element} was removed and is back"),
-            read,
-            &[remove],
-        ),
-        _ => Verdict::Valid,
-    }
-}
 
-fn check_absent(read: &Call, element: &str, known: &Element<'_>) -> Verdict {
-    let may_be_removed = known
-        .removes
-        .iter()
-        .any(|remove| remove.outcome != Outcome::Fail && !precedes(read, remove));
-    let added = known
-        .adds
-        .iter()
-        .find(|add| add.outcome == Outcome::Ok && precedes(add, read));
-    match added {
-        Some(add) if !may_be_removed => invalid(
-            format!("{element} was acknowledged and is lost"),
-            read,
-            &[add],
-        ),
-        _ => Verdict::Valid,
+    fn check_absent(&self, read: &Call, element: &str, is_back: impl Fn() -> bool) -> Verdict {
+        let may_be_removed = self.removes.iter().any(|remove| {
+            remove.outcome != Outcome::Fail && read.ended.is_none_or(|end| remove.invoked < end)
+        });
+        match self.there {
+            Some((from, by)) if from < read.invoked && !may_be_removed => {
+                let fate = if is_back() {
+                    "is missed here (stale)"
+                } else {
+                    "is lost"
+                };
+                invalid(format!("{element} was there and {fate}"), read, &[by])
+            }
+            _ => Verdict::Valid,
+        }
     }
 }
 
