@@ -5,13 +5,19 @@
 //!
 //! One has its place kept: `staleness` (a read is never older than the bound it advertises) comes
 //! when reads advertise one.
+mod blob;
 mod chat;
 mod client;
 mod comments;
 mod favorite;
+mod favorites;
+mod feed;
 mod followers;
+mod graph;
 mod pace;
+mod session;
 mod stage;
+mod unique;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -70,32 +76,28 @@ struct Kind {
     check: fn(&[Call]) -> Verdict,
 }
 
+/// Weights are of a thousand: cheap operations are many; clips and passwords are dear.
 const KINDS: &[Kind] = &[
-    Kind {
-        name: "chat",
-        make: chat::make,
-        weight: 20,
-        check: chat::check,
-    },
-    Kind {
-        name: "comments",
-        make: comments::make,
-        weight: 15,
-        check: comments::check,
-    },
-    Kind {
-        name: "favorite",
-        make: favorite::make,
-        weight: 20,
-        check: favorite::check,
-    },
-    Kind {
-        name: "followers",
-        make: followers::make,
-        weight: 15,
-        check: followers::check,
-    },
+    kind("blob", 6, blob::make, blob::check),
+    kind("chat", 190, chat::make, chat::check),
+    kind("comments", 140, comments::make, comments::check),
+    kind("favorite", 170, favorite::make, favorite::check),
+    kind("favorites", 120, favorites::make, favorites::check),
+    kind("feed", 10, feed::make, feed::check),
+    kind("followers", 110, followers::make, followers::check),
+    kind("graph", 130, graph::make, graph::check),
+    kind("session", 120, session::make, session::check),
+    kind("unique", 4, unique::make, unique::check),
 ];
+
+const fn kind(name: &'static str, weight: u32, make: Make, check: fn(&[Call]) -> Verdict) -> Kind {
+    Kind {
+        name,
+        make,
+        weight,
+        check,
+    }
+}
 
 /// Running clients.
 pub(crate) struct Load {

@@ -92,6 +92,13 @@ impl Client {
         }
     }
 
+    /// Another client of the same history, that acts at the same time.
+    pub(crate) fn fork(&mut self) -> Self {
+        let seed = self.dice.roll(u64::MAX);
+        let target = self.target.clone();
+        Self::new(target, self.recorder.clone(), self.number, seed)
+    }
+
     /// Goes to a node of the dice's choice; rather not to one where many requests are stuck.
     pub(crate) fn roam(&mut self) {
         const TRIES: usize = 4;
@@ -205,6 +212,12 @@ fn shorten(error: String) -> String {
 /// The objects of a list.
 pub(crate) fn items(list: &Value) -> &[Value] {
     list.as_array().map_or(&[][..], Vec::as_slice)
+}
+
+/// The video of this id in the body's list.
+pub(crate) fn find<'a>(body: &'a Value, video: &str) -> Option<&'a Value> {
+    let mut videos = items(&body["video_list"]).iter();
+    videos.find(|listed| id(&listed["id"]) == video)
 }
 
 /// A number as text, as ids go into queries.

@@ -10,7 +10,7 @@ use checkers::{counter, set_full};
 
 use crate::target::Request;
 use crate::workload::Workload;
-use crate::workload::client::{Boxed, Client, Wrote, id, items};
+use crate::workload::client::{Boxed, Client, Wrote, find, id, items};
 use crate::workload::stage::{Rotation, Stage, User};
 
 /// Comments under one video, before the next one; every read lists them all.
@@ -148,11 +148,7 @@ impl Comments {
             .published_by(self.stage.author(0), &mut client.dice);
         let read = client.read(&request, |body| Action::ReadCount {
             key: video.clone(),
-            count: body.and_then(|body| {
-                let mut videos = items(&body["video_list"]).iter();
-                let video = videos.find(|listed| id(&listed["id"]) == video)?;
-                video["comment_count"].as_i64()
-            }),
+            count: body.and_then(|body| find(body, &video)?["comment_count"].as_i64()),
         });
         read.await.is_some()
     }

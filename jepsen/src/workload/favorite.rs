@@ -7,11 +7,10 @@ use async_trait::async_trait;
 use checkers::history::{Action, Call};
 use checkers::register;
 use checkers::verdict::Verdict;
-use serde_json::Value;
 
 use crate::target::Request;
 use crate::workload::Workload;
-use crate::workload::client::{Boxed, Client, id, items};
+use crate::workload::client::{Boxed, Client, find};
 use crate::workload::stage::{Rotation, Stage, User};
 
 /// Toggles of one video by everybody of the pool, before the next one.
@@ -114,9 +113,4 @@ impl Favorite {
         });
         read.await.is_some()
     }
-}
-
-fn find<'a>(body: &'a Value, video: &str) -> Option<&'a Value> {
-    let mut videos = items(&body["video_list"]).iter();
-    videos.find(|listed| id(&listed["id"]) == video)
 }
