@@ -260,3 +260,60 @@ fn class<'a>(family: Family, name: &'a str, faults: &[&Fault<'a>]) -> Class<'a> 
         longest_gap_ns: gaps.max().unwrap_or(0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fault_is_known_by_its_name() {
+        let families = [
+            ("kill-majority", Family::Process),
+            ("pause-leader", Family::Process),
+            ("restart-rolling", Family::Process),
+            ("partition-leader-deaf", Family::Network),
+            ("links-duplicate", Family::Network),
+            ("links-slow", Family::Network),
+            ("power-cut-all", Family::Disk),
+            ("disk-full", Family::Disk),
+            ("slow-disk", Family::Disk),
+            ("clock-strobe", Family::Clock),
+            ("s3-slow", Family::Blobs),
+            ("membership-wipe", Family::Members),
+            ("overload", Family::Load),
+            ("stderr-blocked", Family::Load),
+            ("moon", Family::Other),
+        ];
+        for (fault, family) in families {
+            assert_eq!(Family::of(fault), family, "{fault}");
+        }
+    }
+
+    #[test]
+    fn the_steps_of_a_fault_become_one() {
+        let event = |time_ns, step, detail: &str| FaultEvent {
+            time_ns,
+            id: 4,
+            fault: "pause-one".into(),
+            step,
+            targets: vec!["n1".into()],
+            detail: detail.into(),
+        };
+        let events = [
+            event(10, FaultStep::Installed, "stopped"),
+            event(20, FaultStep::Bit, "state T"),
+            event(30, FaultStep::Healed, "continued"),
+        ];
+        let faults = of(&events, &Writes::of(&[], 40), &[]);
+        let [fault] = faults.as_slice() else {
+            panic!("{faults:?}");
+        };
+        assert_eq!((fault.from_ns, fault.healed_ns), (10, Some(30)));
+        assert_eq!(fault.bites, vec![(20, "state T")]);
+        // Nobody wrote, so nobody knows how long recovery took.
+        assert_eq!(fault.recovery, Some(Recovery::Untried));
+        let classes = classes(&faults);
+        assert_eq!((classes[0].installed, classes[0].bitten), (1, 1));
+        assert_eq!(classes[0].worst, None);
+    }
+}

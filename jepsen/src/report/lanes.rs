@@ -1,18 +1,13 @@
-//! What was done and what each node was, as bars over time: a lane for every kind of fault, a lane
-//! for every node, and how far each node had applied the log.
-use std::collections::BTreeMap;
-
+//! What was done and what each node said it was, as bars over time: a lane for every kind of fault
+//! and a lane for every node.
 use super::faults::{Family, Fault, classes};
-use super::plot::{Plot, legend, place};
-use super::rates::{node_class, ticks};
-use super::scale::{Linear, ms};
+use super::plot::{legend, place};
 use super::text::{clip, duration, escape, moment};
 use super::view::View;
 use crate::evidence::{NodeStatus, Sample};
 
-const APPLIED_HEIGHT: u32 = 120;
-/// Points of one node's curve, at most.
-const APPLIED_POINTS: usize = 400;
+/// With more faults than this their bars tell nothing on hovering: the page would grow too large.
+const TITLES_MAX: usize = 2_000;
 /// A node of which nothing was heard for longer is drawn as not known.
 const SAMPLE_LASTS_NS: u64 = 5_000_000_000;
 
@@ -36,12 +31,15 @@ pub(super) fn faults(view: &View<'_>) -> String {
     if view.faults.is_empty() {
         return "<p class=\"quiet\">No fault was injected.</p>\n".into();
     }
+    let is_many = view.faults.len() > TITLES_MAX;
     let classes = classes(&view.faults);
     let lanes: String = classes
         .iter()
         .map(|class| {
             let bars = view.faults.iter().filter(|fault| fault.name == class.name);
-            let bars: String = bars.map(|fault| fault_bar(fault, view.end_ns)).collect();
+            let bars: String = bars
+                .map(|fault| fault_bar(fault, view.end_ns, is_many))
+                .collect();
             lane(class.name, "", &bars)
         })
         .collect();
@@ -69,7 +67,7 @@ pub(super) fn faults(view: &View<'_>) -> String {
     )
 }
 
-fn fault_bar(fault: &Fault<'_>, end_ns: u64) -> String {
+fn fault_bar(fault: &Fault<'_>, end_ns: u64, is_many: bool) -> String {
     let until = fault.until_ns(end_ns);
     let targets = escape(&fault.targets.join(" "));
     let bite = match fault.bites.first() {
@@ -77,6 +75,13 @@ fn fault_bar(fault: &Fault<'_>, end_ns: u64) -> String {
         Some((_, how)) => clip(how, 200),
         None => "not seen to bite".into(),
     };
+    if is_many {
+        return format!(
+            "<i class=\"bar {}\" style=\"{}\"></i>",
+            fault.family.class(),
+            place(fault.from_ns, until)
+        );
+    }
     let title = format!(
         "{} {} · {} for {} · {} · {}",
         fault.name,
@@ -92,7 +97,7 @@ fn fault_bar(fault: &Fault<'_>, end_ns: u64) -> String {
         (true, true) => "",
     };
     format!(
-        "<a class=\"bar {} {style}\" href=\"#fault-{}\" data-fault=\"{}\" style=\"{}\" title=\"{}\">{targets}</a>",
+        "<a class=\"bar {} {style}\" href=\"#fault-{}\" data-fault=\"{}\" style=\"{}\" title=\"{}\"><b>{targets}</b></a>",
         fault.family.class(),
         fault.id,
         fault.id,
@@ -177,7 +182,7 @@ impl State<'_> {
         let length = duration(self.until_ns - self.from_ns);
         let (style, from) = (place(self.from_ns, self.until_ns), moment(self.from_ns));
         format!(
-            "<i class=\"bar {class}\" style=\"{style}\" title=\"{}: {}, {from} for {length}\">{text}</i>",
+            "<i class=\"bar {class}\" style=\"{style}\" title=\"{}: {}, {from} for {length}\"><b>{text}</b></i>",
             escape(node),
             escape(&said),
         )
@@ -212,60 +217,4 @@ fn states<'a>(samples: &'a [Sample], node: &str) -> Vec<State<'a>> {
         });
     }
     states
-}
-
-/// How far each node had applied the log.
-pub(super) fn applied(view: &View<'_>) -> Option<Plot> {
-    let mut by_node: BTreeMap<&str, Vec<(u64, Option<u64>)>> = BTreeMap::new();
-    for sample in &view.evidence.samples {
-        let index = sample.status.as_ref().map(|status| status.applied_index);
-        let points = by_node.entry(&sample.node).or_default();
-        points.push((sample.time_ns, index));
-    }
-    let indexes = by_node.values().flatten().filter_map(|&(_, index)| index);
-    let greatest = indexes.max()?;
-    let scale = Linear::new(greatest as f64, APPLIED_HEIGHT);
-    let names = view.nodes();
-    let marks = names.iter().enumerate().filter_map(|(number, name)| {
-        let path = curve(by_node.get(name)?, scale);
-        let class = node_class(number);
-        Some(format!("<path class=\"line {class}\" d=\"{path}\"/>"))
-    });
-    Some(Plot {
-        id: "applied",
-        title: "Applied index",
-        note: "how far each node had applied the log; broken where it did not answer".into(),
-        height: APPLIED_HEIGHT,
-        legend: names
-            .iter()
-            .enumerate()
-            .map(|(number, name)| (format!("line {}", node_class(number)), (*name).to_owned()))
-            .collect(),
-        ticks: ticks(scale),
-        marks: marks.collect(),
-    })
-}
-
-fn curve(points: &[(u64, Option<u64>)], scale: Linear) -> String {
-    let every = points.len().div_ceil(APPLIED_POINTS).max(1);
-    let mut path = String::new();
-    let mut is_drawing = false;
-    for (number, &(time_ns, index)) in points.iter().enumerate() {
-        let Some(index) = index else {
-            is_drawing = false;
-            continue;
-        };
-        let is_kept = number.is_multiple_of(every) || !is_drawing || number + 1 == points.len();
-        if !is_kept {
-            continue;
-        }
-        let letter = if is_drawing { 'L' } else { 'M' };
-        path.push_str(&format!(
-            "{letter}{} {:.1}",
-            ms(time_ns),
-            scale.y(index as f64)
-        ));
-        is_drawing = true;
-    }
-    path
 }

@@ -3,6 +3,7 @@
 //! Everything here is drawn from an [`Evidence`] alone, so that an old run can be drawn again. The
 //! facts are worked out once (`view`, from `operations`, `outages`, `faults`); charts (`plot` and
 //! what uses it) and tables only draw them. All text from outside goes through `text::escape`.
+mod curves;
 mod faults;
 mod lanes;
 mod offence;

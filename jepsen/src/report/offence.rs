@@ -199,7 +199,7 @@ fn picture(shown: &[Shown<'_>], bend: &Bend, view: &View<'_>) -> String {
         let bars: String = bars
             .map(|fault| {
                 let text = format!("{} {}", fault.name, fault.targets.join(" "));
-                band("bar", &escape(&text), fault)
+                band("bar", &format!("<b>{}</b>", escape(&text)), fault)
             })
             .collect();
         if !bars.is_empty() {
@@ -223,7 +223,7 @@ fn picture(shown: &[Shown<'_>], bend: &Bend, view: &View<'_>) -> String {
 
 type Mentioned = Vec<(String, String)>;
 
-/// Operations by process, processes in order of their first operation; with each what the others
+/// Operations by process, those that are named first, else in order of time; with each what the others
 /// wrote, so that a list can say whether it has it.
 fn by_process<'s, 'a>(shown: &'s [Shown<'a>]) -> Vec<(u64, Vec<(&'s Shown<'a>, Mentioned)>)> {
     let mentioned: Mentioned = shown
@@ -244,6 +244,8 @@ fn by_process<'s, 'a>(shown: &'s [Shown<'a>]) -> Vec<(u64, Vec<(&'s Shown<'a>, M
             None => processes.push((process, vec![(one, mentioned.clone())])),
         }
     }
+    // Those that the checker names stand together, before their surroundings.
+    processes.sort_by_key(|(_, bars)| bars.iter().all(|(one, _)| one.is_context));
     processes
 }
 
@@ -350,7 +352,7 @@ fn stretches(bend: &Bend) -> String {
             let ((from, left), (until, right)) = (pair[0], pair[1]);
             let (width, length) = (right - left, duration(until - from));
             // A label that has no room is left to hovering.
-            let text = if width >= 6.0 { length.as_str() } else { "" };
+            let text = if width >= 5.0 { length.as_str() } else { "" };
             format!(
                 "<i style=\"left:{left:.2}%;width:{width:.2}%\" title=\"{} to {}: {length}\">{text}</i>",
                 precise(from),

@@ -5,7 +5,7 @@ use super::operations::Operation;
 use super::scale::ms;
 use super::text::{clip, count, duration, escape, minutes, number};
 use super::view::View;
-use super::{lanes, offence, plot, rates, scatter, tables, verdict};
+use super::{curves, lanes, offence, plot, rates, scatter, tables, verdict};
 
 const STYLE: &str = include_str!("page.css");
 const SCRIPT: &str = include_str!("page.js");
@@ -175,14 +175,13 @@ fn offences(view: &View<'_>) -> String {
 
 fn charts(view: &View<'_>) -> String {
     let plots = [
-        Some(scatter::latency(view)),
-        Some(rates::by_outcome(view)),
-        Some(rates::by_node(view)),
-        lanes::applied(view),
+        scatter::latency(view),
+        rates::by_outcome(view),
+        rates::by_node(view),
     ];
     let plots: String = plots
         .into_iter()
-        .flatten()
+        .chain(curves::all(view))
         .map(|plot| plot.draw(view.end_ns))
         .collect();
     format!(

@@ -154,7 +154,9 @@ pub(super) fn axis(view: &View<'_>) -> String {
         .map(|phase| {
             let (style, name) = (place(phase.from_ns, phase.until_ns), escape(&phase.name));
             let (from, until) = (moment(phase.from_ns), moment(phase.until_ns));
-            format!("<span style=\"{style}\" title=\"{name}: {from} to {until}\">{name}</span>")
+            format!(
+                "<span style=\"{style}\" title=\"{name}: {from} to {until}\"><b>{name}</b></span>"
+            )
         })
         .collect();
     format!(

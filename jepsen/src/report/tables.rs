@@ -292,7 +292,8 @@ pub(super) fn errors(view: &View<'_>) -> String {
     format!(
         "<section id=\"errors\"><h2>What clients were told when it did not go well</h2>\n{}{note}</section>\n",
         table(
-            "judged errors", &["times", "so the operation", "what was said"],
+            "judged errors",
+            &["times", "so the operation", "what was said"],
             &rows
         )
     )

@@ -100,6 +100,7 @@ fn a_clean_run_claims_no_more_than_it_may() {
         "id=\"rate\"",
         "id=\"nodes-rate\"",
         "id=\"applied\"",
+        "id=\"behind\"",
         "id=\"nodes-lanes\"",
         "id=\"faults-lanes\"",
         "class=\"reign\"",
