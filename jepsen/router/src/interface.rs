@@ -54,6 +54,39 @@ pub(crate) fn configure(address: Ipv4Addr) -> io::Result<()> {
     ask_interface::<SIOCSIFFLAGS>(socket, request(NAME, &up))
 }
 
+/// Packets and datagrams that the kernel dropped in the calling thread's namespace because a queue
+/// was full: on their way to us, or in front of a socket that nobody read in time.
+pub(crate) fn dropped_by_kernel() -> io::Result<u64> {
+    let interfaces = std::fs::read_to_string("/proc/thread-self/net/dev")?;
+    let protocols = std::fs::read_to_string("/proc/thread-self/net/snmp")?;
+    let device = transmit_drops(&interfaces).ok_or_else(|| unreadable("dev"))?;
+    let sockets = udp_buffer_errors(&protocols).ok_or_else(|| unreadable("snmp"))?;
+    Ok(device + sockets)
+}
+
+fn unreadable(file: &str) -> io::Error {
+    io::Error::other(format!("/proc/net/{file} does not say what was dropped"))
+}
+
+/// The column `drop` under `Transmit` of our device.
+fn transmit_drops(interfaces: &str) -> Option<u64> {
+    const COLUMN: usize = 11;
+    let ours = |line: &&str| line.trim_start().starts_with(NAME);
+    let (_, columns) = interfaces.lines().find(ours)?.split_once(':')?;
+    columns.split_whitespace().nth(COLUMN)?.parse().ok()
+}
+
+/// The value under `RcvbufErrors` of UDP: a line of names, then a line of values.
+fn udp_buffer_errors(protocols: &str) -> Option<u64> {
+    let mut lines = protocols.lines().filter(|line| line.starts_with("Udp:"));
+    let names = lines.next()?.split_whitespace();
+    let values = lines.next()?.split_whitespace();
+    let (_, value) = names
+        .zip(values)
+        .find(|(name, _)| *name == "RcvbufErrors")?;
+    value.parse().ok()
+}
+
 fn request(name: &str, value: &[u8]) -> InterfaceRequest {
     let mut request = InterfaceRequest {
         name: [0; 16],
@@ -70,4 +103,23 @@ fn socket_address(address: Ipv4Addr) -> [u8; 16] {
     bytes[..2].copy_from_slice(&AddressFamily::INET.as_raw().to_ne_bytes());
     bytes[4..8].copy_from_slice(&address.octets());
     bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn drops_are_read_from_what_the_kernel_prints() {
+        let interfaces = "Inter-|   Receive    |  Transmit\n face |bytes packets\n    \
+                          lo: 1 2 0 3 0 0 0 0 1 2 0 5 0 0 0 0\n  \
+                          yin0: 64 1 0 8 0 0 0 0 128 2 0 7 0 0 0 0\n";
+        assert_eq!(transmit_drops(interfaces), Some(7));
+        let protocols = "Ip: Forwarding\nIp: 1\n\
+                         Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors\n\
+                         Udp: 9 8 7 6 5\nUdpLite: InDatagrams\n";
+        assert_eq!(udp_buffer_errors(protocols), Some(5));
+        assert_eq!(transmit_drops("lo: 1"), None);
+        assert_eq!(udp_buffer_errors("Udp: RcvbufErrors\n"), None);
+    }
 }

@@ -154,6 +154,18 @@ impl Network {
         self.shared.switch().count(from, to)
     }
 
+    /// Packets that neither arrived nor are in any [`Count`], because a queue of the member's kernel
+    /// was full. Not zero: the machine is too slow for what it is asked, and was a fault by itself.
+    pub fn dropped_by_kernel(&self, member: Member) -> io::Result<u64> {
+        let look = || {
+            self.enter(member)?;
+            interface::dropped_by_kernel()
+        };
+        // A thread of its own, because the caller is to stay where it is.
+        std::thread::scope(|scope| scope.spawn(look).join())
+            .unwrap_or_else(|_| Err(io::Error::other("the thread that looked has panicked")))
+    }
+
     fn add(&self, member: Member, namespaces: &mut Namespaces) -> Result<(), Error> {
         let (namespace, device) = Namespace::start(member)?;
         let new_ports = self.new_ports.as_ref().expect("taken only when dropped");

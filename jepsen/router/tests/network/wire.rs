@@ -6,15 +6,16 @@ use std::time::{Duration, Instant};
 
 use router::{Link, Member, Network};
 
-use crate::ground::{CLIENTS, N1, in_network, inside};
+use crate::ground::{CLIENTS, Line, N1, N2, PORT, in_network, inside};
+use rustix::net::sockopt::set_socket_recv_buffer_size;
 
-const PORT: u16 = 7_001;
 const BYTES: usize = 32 << 20;
 
 /// A connection from one member to another; the receiving end is the second.
 fn connect(network: &Network, from: Member, to: Member) -> (TcpStream, TcpStream) {
     let address = (network.address(to), PORT);
     let listener = inside(network, to, || TcpListener::bind(address)).expect("bound");
+    let address = listener.local_addr().expect("bound");
     let sender = inside(network, from, || TcpStream::connect(address)).expect("connected");
     let (receiver, _) = listener.accept().expect("accepted");
     sender.set_nodelay(true).expect("set");
@@ -49,6 +50,29 @@ fn tcp_runs_over_a_perfect_wire() {
         assert!(megabits > 20.0, "{megabits:.1} Mbit/s");
         let count = network.count(CLIENTS, N1);
         assert_eq!(count.sent, count.delivered, "{count:?}");
+    });
+}
+
+#[test]
+fn what_the_kernel_drops_is_told_apart() {
+    in_network(1, 2, |network| {
+        let line = Line::new(network, N1, N2);
+        assert_eq!(line.carry(1_000, 1_000).len(), 1_000);
+        assert_eq!(network.dropped_by_kernel(N2).expect("told"), 0);
+        set_socket_recv_buffer_size(&line.receiver, 1).expect("set");
+        let arrived = line.carry(1_000, 1_000).len() as u64;
+        assert!(arrived < 1_000, "nobody reads while they are sent");
+        let count = network.count(N1, N2);
+        assert_eq!(
+            (count.delivered, count.sent),
+            (2_000, 2_000),
+            "it is not the link"
+        );
+        assert_eq!(
+            network.dropped_by_kernel(N2).expect("told"),
+            1_000 - arrived
+        );
+        assert_eq!(network.dropped_by_kernel(N1).expect("told"), 0);
     });
 }
 
