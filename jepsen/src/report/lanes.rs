@@ -2,7 +2,7 @@
 //! and a lane for every node.
 use super::faults::{Family, Fault, classes};
 use super::plot::{legend, place};
-use super::text::{clip, duration, escape, moment};
+use super::text::{clip, duration, escape, moment, targets};
 use super::view::View;
 use crate::evidence::{NodeStatus, Sample};
 
@@ -69,7 +69,7 @@ pub(super) fn faults(view: &View<'_>) -> String {
 
 fn fault_bar(fault: &Fault<'_>, end_ns: u64, is_many: bool) -> String {
     let until = fault.until_ns(end_ns);
-    let targets = escape(&fault.targets.join(" "));
+    let aim = targets(fault.targets);
     let bite = match fault.bites.first() {
         _ if !fault.is_installed => "skipped".to_owned(),
         Some((_, how)) => clip(how, 200),
@@ -85,7 +85,7 @@ fn fault_bar(fault: &Fault<'_>, end_ns: u64, is_many: bool) -> String {
     let title = format!(
         "{} {} · {} for {} · {} · {}",
         fault.name,
-        fault.targets.join(" "),
+        aim,
         moment(fault.from_ns),
         duration(until - fault.from_ns),
         clip(fault.detail, 200),
@@ -97,12 +97,13 @@ fn fault_bar(fault: &Fault<'_>, end_ns: u64, is_many: bool) -> String {
         (true, true) => "",
     };
     format!(
-        "<a class=\"bar {} {style}\" href=\"#fault-{}\" data-fault=\"{}\" style=\"{}\" title=\"{}\"><b>{targets}</b></a>",
+        "<a class=\"bar {} {style}\" href=\"#fault-{}\" data-fault=\"{}\" style=\"{}\" title=\"{}\"><b>{}</b></a>",
         fault.family.class(),
         fault.id,
         fault.id,
         place(fault.from_ns, until),
         escape(&title),
+        escape(&aim),
     )
 }
 
@@ -124,16 +125,7 @@ pub(super) fn nodes(view: &View<'_>) -> String {
             lane(node, "node", &bars)
         })
         .collect();
-    let keys = [
-        ("leader", "leader"),
-        ("follower", "follower"),
-        ("candidate", "candidate"),
-        ("learner", "learner"),
-        ("silent", "does not answer"),
-        ("reign-key", "leader change"),
-        ("gap-key", "no write succeeded for more than 1 s"),
-    ];
-    let keys = keys.map(|(class, name)| (class.to_owned(), name.to_owned()));
+    let keys = node_keys(view);
     figure(
         "nodes-lanes",
         "What the nodes said they were",
@@ -141,6 +133,34 @@ pub(super) fn nodes(view: &View<'_>) -> String {
         &legend(&keys),
         &lanes,
     )
+}
+
+/// What the colours of the nodes' lanes mean, of those that are there.
+fn node_keys(view: &View<'_>) -> Vec<(String, String)> {
+    let is_seen = |class: &str| {
+        let samples = view.evidence.samples.iter();
+        let mut seen = samples.map(|sample| match &sample.status {
+            Some(status) => role(&status.role),
+            None => "silent",
+        });
+        seen.any(|one| one == class)
+    };
+    let keys = [
+        ("leader", "leader"),
+        ("follower", "follower"),
+        ("candidate", "candidate"),
+        ("learner", "learner"),
+        ("other-role", "other role"),
+        ("silent", "does not answer"),
+    ];
+    let keys = keys.into_iter().filter(|(class, _)| is_seen(class));
+    let always = [
+        ("reign-key", "leader change"),
+        ("gap-key", "no write succeeded for more than 1 s"),
+    ];
+    keys.chain(always)
+        .map(|(class, name)| (class.to_owned(), name.to_owned()))
+        .collect()
 }
 
 /// Whether a fault was aimed at this node or at one of its links.
@@ -159,7 +179,7 @@ fn strip(fault: &Fault<'_>, end_ns: u64) -> String {
         fault.family.class(),
         place(fault.from_ns, fault.until_ns(end_ns)),
         escape(fault.name),
-        escape(&fault.targets.join(" ")),
+        escape(&targets(fault.targets)),
     )
 }
 
@@ -192,7 +212,8 @@ impl State<'_> {
 fn role(role: &str) -> &'static str {
     match role {
         "leader" => "leader",
-        "follower" => "follower",
+        // A member with a vote that does not lead.
+        "follower" | "voter" => "follower",
         "candidate" => "candidate",
         "learner" => "learner",
         _ => "other-role",

@@ -13,7 +13,7 @@ use serde_json::Value;
 use super::faults::{Family, Fault};
 use super::operations::{self, Operation};
 use super::scatter::class;
-use super::text::{clip, duration, escape, moment, precise};
+use super::text::{clip, duration, escape, moment, precise, targets};
 use super::view::View;
 use crate::evidence::Judged;
 
@@ -184,7 +184,7 @@ fn picture(shown: &[Shown<'_>], bend: &Bend, view: &View<'_>) -> String {
             fault.family.class(),
             bend.bar(fault.from_ns, until),
             escape(fault.name),
-            escape(&fault.targets.join(" ")),
+            escape(&targets(fault.targets)),
             moment(fault.from_ns),
             moment(until),
         )
@@ -198,7 +198,7 @@ fn picture(shown: &[Shown<'_>], bend: &Bend, view: &View<'_>) -> String {
         let bars = during.iter().filter(|fault| fault.family == family);
         let bars: String = bars
             .map(|fault| {
-                let text = format!("{} {}", fault.name, fault.targets.join(" "));
+                let text = format!("{} {}", fault.name, targets(fault.targets));
                 band("bar", &format!("<b>{}</b>", escape(&text)), fault)
             })
             .collect();

@@ -3,7 +3,7 @@ use serde_json::{Value, json};
 
 use super::operations::Operation;
 use super::scale::ms;
-use super::text::{clip, count, duration, escape, minutes, number};
+use super::text::{clip, count, duration, escape, minutes, number, targets};
 use super::view::View;
 use super::{curves, lanes, offence, plot, rates, scatter, tables, verdict};
 
@@ -256,7 +256,7 @@ fn rest(view: &View<'_>) -> String {
 /// What the page's script needs to tell what was at a moment.
 fn data(view: &View<'_>) -> String {
     let faults = view.installed().map(|fault| {
-        let name = format!("{} {}", fault.name, clip(&fault.targets.join(" "), 60));
+        let name = format!("{} {}", fault.name, clip(&targets(fault.targets), 60));
         json!([
             ms(fault.from_ns),
             ms(fault.until_ns(view.end_ns)),

@@ -5,7 +5,7 @@ use checkers::verdict::Verdict;
 
 use super::faults::{Fault, classes};
 use super::outages::{Gap, Recovery, phase_at};
-use super::text::{clip, duration, escape, moment, number};
+use super::text::{clip, duration, escape, message, moment, number, targets};
 use super::verdict;
 use super::view::View;
 use crate::evidence::{Gate, LinkCount};
@@ -203,7 +203,7 @@ fn fault_row(fault: &Fault<'_>, view: &View<'_>) -> String {
         at = moment(fault.from_ns),
         family = fault.family.class(),
         name = escape(fault.name),
-        targets = escape(&fault.targets.join(" ")),
+        targets = escape(&targets(fault.targets)),
         done = done.join(" → "),
         gap = gap_length(fault.longest_gap_ns),
     )
@@ -233,13 +233,7 @@ fn gap_row(gap: Gap, view: &View<'_>) -> String {
         .installed()
         .filter(|fault| fault.from_ns < gap.until_ns && fault.until_ns(view.end_ns) > gap.from_ns);
     let names: Vec<String> = active
-        .map(|fault| {
-            format!(
-                "{} {}",
-                escape(fault.name),
-                escape(&fault.targets.join(" "))
-            )
-        })
+        .map(|fault| format!("{} {}", escape(fault.name), escape(&targets(fault.targets))))
         .collect();
     let names = if names.is_empty() {
         "<span class=\"warn\">none</span>".to_owned()
@@ -260,17 +254,17 @@ fn gap_row(gap: Gap, view: &View<'_>) -> String {
 
 /// What clients were told when it did not go well, most often first.
 pub(super) fn errors(view: &View<'_>) -> String {
-    let mut counts: BTreeMap<(&str, &str), u64> = BTreeMap::new();
+    let mut counts: BTreeMap<(&str, String), u64> = BTreeMap::new();
     for operation in &view.operations {
         if let Some(error) = operation.error {
             let outcome = super::scatter::class(operation.outcome);
-            *counts.entry((outcome, error)).or_default() += 1;
+            *counts.entry((outcome, message(error))).or_default() += 1;
         }
     }
     if counts.is_empty() {
         return String::new();
     }
-    let mut counts: Vec<((&str, &str), u64)> = counts.into_iter().collect();
+    let mut counts: Vec<((&str, String), u64)> = counts.into_iter().collect();
     counts.sort_by_key(|&(_, count)| std::cmp::Reverse(count));
     let left_out = counts.len().saturating_sub(ERRORS_MAX);
     let rows: String = counts

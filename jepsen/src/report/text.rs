@@ -85,9 +85,64 @@ pub(super) fn precise(ns: u64) -> String {
     format!("{}:{:02}.{:03}", ms / 60_000, ms / 1_000 % 60, ms % 1_000)
 }
 
+/// Nodes and links; two links of the same nodes in both directions are one.
+pub(super) fn targets(targets: &[String]) -> String {
+    let back = |target: &String| {
+        let (from, to) = target.split_once('>')?;
+        Some(format!("{to}>{from}"))
+    };
+    let mut words: Vec<String> = Vec::new();
+    for (position, target) in targets.iter().enumerate() {
+        let Some(other) = back(target).and_then(|back| targets.iter().position(|one| *one == back))
+        else {
+            words.push(target.clone());
+            continue;
+        };
+        if position < other {
+            words.push(target.replace('>', "↔"));
+        } else if position == other {
+            words.push(target.clone());
+        }
+    }
+    words.join(" ")
+}
+
+/// A message without what differs each time: the address that was asked and the query of a URL,
+/// which may hold a token.
+pub(super) fn message(text: &str) -> String {
+    let mut message = String::new();
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let scheme = rest[..at].trim_end_matches(|letter: char| letter.is_ascii_alphanumeric());
+        message.push_str(scheme);
+        let url = &rest[at + 3..];
+        let ends =
+            |letter: char| letter.is_whitespace() || matches!(letter, '"' | '\'' | ')' | ',' | '>');
+        let end = url.find(ends).unwrap_or(url.len());
+        let path = url[..end].find('/').map_or("", |slash| &url[slash..end]);
+        message.push_str(path.split('?').next().unwrap_or_default());
+        rest = &url[end..];
+    }
+    message + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn links_of_both_directions_are_one() {
+        let links = ["n1>n2", "n2>n1", "n3", "n1>n3"].map(str::to_owned);
+        assert_eq!(targets(&links), "n1↔n2 n3 n1>n3");
+    }
+
+    #[test]
+    fn messages_of_one_kind_are_alike() {
+        let one = "Error { url: \"http://10.77.0.1:80/a/b/?token=x&y=1\", source: TimedOut }";
+        assert_eq!(message(one), "Error { url: \"/a/b/\", source: TimedOut }");
+        assert_eq!(message("https://host"), "");
+        assert_eq!(message("503: no leader"), "503: no leader");
+    }
 
     #[test]
     fn nothing_gets_out_of_its_element() {
