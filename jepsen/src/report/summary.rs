@@ -1,5 +1,6 @@
 //! The run in a few lines for the terminal.
 use super::faults::classes;
+use super::tables::gap_length;
 use super::text::{clip, count, duration, number};
 use super::verdict;
 use super::view::View;
@@ -87,7 +88,7 @@ fn faults(view: &View<'_>) -> String {
             class.skipped,
             verdict::recovery(class.median),
             verdict::recovery(class.worst),
-            duration(class.longest_gap_ns),
+            gap_length(class.longest_gap_ns),
         ));
     }
     text

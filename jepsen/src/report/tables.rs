@@ -138,7 +138,8 @@ pub(super) fn classes_table(view: &View<'_>) -> String {
     table("classes", &heads, &rows)
 }
 
-fn gap_length(ns: u64) -> String {
+/// The length of a gap, or that there was none.
+pub(super) fn gap_length(ns: u64) -> String {
     if ns == 0 { "–".into() } else { duration(ns) }
 }
 
