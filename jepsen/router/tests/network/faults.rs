@@ -1,9 +1,10 @@
 //! One test per fault: without it everything arrives, with it it bites as much as it should, its
 //! count agrees with what sockets saw, and after healing everything arrives again.
 use std::collections::BTreeMap;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use router::{Link, Network};
+use router::{Count, Link, Member, Network};
 
 use crate::ground::{CLIENTS, Line, N1, N2, QUIET, in_network, receive, wait_until};
 
@@ -256,18 +257,26 @@ fn a_black_hole_eats_large_packets_and_passes_small_ones() {
 fn healing_delivers_what_is_under_way() {
     in_network(1, 2, |network| {
         let line = Line::new(network, N1, N2);
-        let delay = Duration::from_secs(3_600);
-        network.set(N1, N2, Link { delay, ..PERFECT });
-        line.send(10, 100);
-        assert_eq!(network.count(N1, N2).delivered, 0);
-        let begun = Instant::now();
-        network.heal();
-        wait_until("delivery", || network.count(N1, N2).delivered == 10);
-        let took = begun.elapsed();
-        assert!(took < Duration::from_millis(500), "at once, not {took:?}");
-        assert_eq!(line.arrived(), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+        let mut took: Vec<Duration> = (0..9).map(|_| time_to_heal(network, &line)).collect();
+        took.sort_unstable();
+        // Most of them at once: not when the next packet happens to come by.
+        assert!(took[4] < Duration::from_millis(50), "{took:?}");
         assert_healed(network, &line);
     });
+}
+
+/// How long it takes until ten packets arrive that were to take an hour.
+fn time_to_heal(network: &Network, line: &Line) -> Duration {
+    let delay = Duration::from_secs(3_600);
+    network.set(N1, N2, Link { delay, ..PERFECT });
+    line.send(10, 100);
+    let expected = network.count(N1, N2).delivered + 10;
+    let begun = Instant::now();
+    network.heal();
+    wait_until("delivery", || network.count(N1, N2).delivered == expected);
+    let took = begun.elapsed();
+    assert_eq!(line.arrived(), [0, 1, 2, 3, 4, 5, 6, 7, 8, 9]);
+    took
 }
 
 #[test]
@@ -294,5 +303,45 @@ fn faults_may_come_together() {
         );
         assert!(overtaken(&arrived) > 0);
         assert_healed(network, &line);
+    });
+}
+
+#[test]
+fn packets_to_nobody_lead_nowhere() {
+    in_network(1, 2, |network| {
+        let line = Line::new(network, N1, N2);
+        for nobody in ["10.77.0.77:9", "10.77.0.253:9", "10.77.0.1:9"] {
+            line.sender.send_to(b"hello?", nobody).expect("sent");
+        }
+        // They went first, so they have been seen when these have.
+        assert_eq!(line.carry(100, 100).len(), 100);
+        for host in [77, 253, 1] {
+            assert_eq!(network.count(N1, Member::Node(host - 1)), Count::default());
+        }
+    });
+}
+
+/// Sets the flags of a member's device to `flags`.
+fn set_flags(network: &Network, member: Member, flags: i32) {
+    let program = "import fcntl, socket, struct, sys\n\
+                   request = struct.pack('16sh22x', b'yin0', int(sys.argv[1]))\n\
+                   fcntl.ioctl(socket.socket(socket.AF_INET, socket.SOCK_DGRAM), 0x8914, request)";
+    let mut command = Command::new("python3");
+    command.args(["-c", program, &flags.to_string()]);
+    let mut python = network.spawn(member, command).expect("python3 is there");
+    assert!(python.wait().expect("waited for").success());
+}
+
+#[test]
+fn a_device_that_is_down_takes_nothing_and_works_again() {
+    const UP: i32 = 1;
+    in_network(1, 2, |network| {
+        let line = Line::new(network, N1, N2);
+        set_flags(network, N2, 0);
+        assert_eq!(line.carry(100, 100), [0; 0]);
+        let count = network.count(N1, N2);
+        assert_eq!((count.overflowed, count.delivered), (100, 0));
+        set_flags(network, N2, UP);
+        assert_eq!(line.carry(100, 100).len(), 100);
     });
 }
