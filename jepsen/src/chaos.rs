@@ -246,6 +246,7 @@ impl Running {
             world: self.world.clone(),
             atlas: Atlas::default(),
             load: Some(load.clone()),
+            journal: self.journal.clone(),
         };
         let watch = Watch::start(
             self.world.clone(),
@@ -277,7 +278,6 @@ impl Running {
         let (end, is_ending) = tell::channel(false);
         let runner = Runner {
             scene: scene.clone(),
-            journal: self.journal.clone(),
             is_ending,
         };
         let start = tokio::time::Instant::now();

@@ -7,10 +7,16 @@ use anyhow::{Context, Result, bail};
 
 use crate::evidence::Begun;
 use crate::nemesis::atlas::Atlas;
+use crate::nemesis::journal::Journal;
 use crate::nemesis::{self, Nemesis, Scene, runner};
+use crate::target::Target;
+use crate::workload::{self, Load};
 use crate::world::abilities::Abilities;
 use crate::world::config::Election;
 use crate::world::{self, Ground, PATIENCE, World};
+
+/// Operations a second while faults are proven.
+const RATE: f64 = 100.0;
 
 /// Prints what works here. Exit code 3 when something is off.
 ///
@@ -42,6 +48,9 @@ pub(crate) struct SelfTest {
     /// The binary that is broken.
     #[arg(long)]
     yin: PathBuf,
+    /// A small clip to publish.
+    #[arg(long)]
+    clip: PathBuf,
     #[arg(long, default_value_t = 1)]
     seed: u64,
     /// Where logs go.
@@ -71,12 +80,33 @@ impl SelfTest {
             has_clocks: true,
         };
         crate::runtime()?.block_on(async {
-            let scene = Scene {
-                world: World::start(ground, options, Begun::now()).await?,
-                atlas: Atlas::default(),
-                load: None,
-            };
+            let scene = self.scene(ground, options).await?;
             Ok(self.each(&scene, &kinds).await)
+        })
+    }
+
+    /// A cluster under some load.
+    async fn scene(&self, ground: Ground, options: world::Options) -> Result<Scene> {
+        let begun = Begun::now();
+        let journal = Journal::new(&options.out, begun)?;
+        let world = World::start(ground, options, begun).await?;
+        let nodes = world.nodes();
+        let nodes = nodes.iter().map(|node| (node.name.clone(), node.url()));
+        let clip = std::fs::read(&self.clip)
+            .with_context(|| format!("reading the clip {}", self.clip.display()))?;
+        let options = workload::Options {
+            seed: self.seed,
+            clients: 2,
+            rate: RATE,
+            clip,
+            only: Vec::new(),
+        };
+        let load = Load::start(Target::new(nodes.collect())?, options, begun).await?;
+        Ok(Scene {
+            world,
+            atlas: Atlas::default(),
+            load: Some(Arc::new(load)),
+            journal,
         })
     }
 
@@ -115,14 +145,23 @@ impl SelfTest {
     }
 
     async fn one(&self, scene: &Scene, nemesis: &dyn Nemesis) -> Result<runner::Proof> {
+        let troubles_before = scene.journal.troubles().len();
         let proof = runner::prove(scene, nemesis, self.seed).await?;
         for node in scene.world.nodes() {
             let ready = node.ready(PATIENCE).await;
             ready.context("it did not heal")?;
         }
-        let leader = world::wait::until(Duration::from_secs(10), || scene.world.leader());
-        if leader.await.is_none() {
-            bail!("it did not heal: nobody leads");
+        let load = scene.load.as_ref().context("there is no load")?;
+        let before = scene.journal.now_ns();
+        let written = world::wait::until(Duration::from_secs(10), || async {
+            (load.last_ok_ns(true) > before).then_some(())
+        });
+        if written.await.is_none() {
+            bail!("it did not heal: no write succeeds");
+        }
+        let troubles = scene.journal.troubles().len() - troubles_before;
+        if troubles > 0 {
+            bail!("it found {troubles} broken promises, see above");
         }
         Ok(proof)
     }

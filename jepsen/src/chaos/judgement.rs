@@ -13,7 +13,7 @@ use crate::workload;
 use crate::world::logs::{self, Log};
 
 /// Checks of the harness itself that troubles are told under.
-const CHECKS: [&str; 2] = ["liveness", "exits"];
+const CHECKS: [&str; 4] = ["liveness", "exits", "damage", "stderr"];
 
 impl Running {
     pub(super) async fn evidence(

@@ -4,9 +4,16 @@
 //! [`atlas`] keeps two of them from meeting where that would prove nothing, and sees to it that
 //! what a quorum has synced always survives somewhere.
 pub(crate) mod atlas;
+mod bucket;
+mod clock;
+mod damage;
+mod disk;
 pub(crate) mod journal;
 mod links;
+mod membership;
 mod partition;
+mod power;
+mod pressure;
 mod process;
 pub(crate) mod runner;
 
@@ -19,6 +26,7 @@ use crate::workload::Load;
 use crate::world::World;
 use crate::world::abilities::Abilities;
 use atlas::Atlas;
+use journal::Journal;
 
 /// Kinds of faults that are chosen and counted together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,6 +71,7 @@ pub(crate) struct Scene {
     pub(crate) atlas: Atlas,
     /// None in a self-test.
     pub(crate) load: Option<Arc<Load>>,
+    pub(crate) journal: Journal,
 }
 
 /// Why a fault was not installed.
@@ -124,6 +133,13 @@ pub(crate) fn all() -> Vec<Arc<dyn Nemesis>> {
     all.extend(process::all());
     all.extend(partition::all());
     all.extend(links::all());
+    all.extend(power::all());
+    all.extend(disk::all());
+    all.extend(damage::all());
+    all.extend(clock::all());
+    all.extend(bucket::all());
+    all.extend(membership::all());
+    all.extend(pressure::all());
     all
 }
 

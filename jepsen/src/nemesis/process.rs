@@ -21,8 +21,6 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 pub(super) enum Who {
     One,
     Leader,
-    /// As many as may fail while the rest can still write.
-    Minority,
     Majority,
     All,
 }
@@ -41,11 +39,10 @@ pub(super) async fn choose(
             vec![leader.ok_or_else(|| Refusal::Skip("nobody leads".into()))?]
         }
         Who::All => nodes,
-        Who::One | Who::Minority | Who::Majority => {
+        Who::One | Who::Majority => {
             nodes.truncate(voters);
             dice.shuffle(&mut nodes);
             nodes.truncate(match who {
-                Who::Minority => (voters.saturating_sub(1) / 2).max(1),
                 Who::Majority => voters / 2 + 1,
                 _ => 1,
             });

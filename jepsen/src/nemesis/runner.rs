@@ -20,7 +20,6 @@ const HEAL_WITHIN: Duration = Duration::from_secs(180);
 #[derive(Clone)]
 pub(crate) struct Runner {
     pub(crate) scene: Scene,
-    pub(crate) journal: Journal,
     /// True once faults have to end.
     pub(crate) is_ending: watch::Receiver<bool>,
 }
@@ -50,7 +49,7 @@ impl Runner {
     /// Installs it, waits for its length, looks whether it bit, heals it, and sees how long the
     /// cluster takes to write again.
     pub(crate) async fn run(mut self, id: usize, nemesis: &dyn Nemesis, planned: &Planned) {
-        let journal = self.journal.clone();
+        let journal = self.scene.journal.clone();
         let mut steps = Steps {
             journal: &journal,
             id,
@@ -90,7 +89,9 @@ impl Runner {
     }
 
     fn not_healed(&self, fault: &str, error: &anyhow::Error) -> String {
-        self.journal.failure(format!("healing {fault}: {error:#}"));
+        self.scene
+            .journal
+            .failure(format!("healing {fault}: {error:#}"));
         format!("not healed: {error:#}")
     }
 
@@ -115,20 +116,20 @@ impl Runner {
             return Some(Duration::from_nanos(first - healed_ns));
         }
         if is_quiet && !*self.is_ending.borrow() {
-            self.journal.trouble(Trouble {
+            self.scene.journal.trouble(Trouble {
                 check: "liveness",
                 why: format!(
                     "nothing was broken any more, and no write succeeded for {RECOVER_WITHIN:?}"
                 ),
                 from_ns: healed_ns,
-                until_ns: self.journal.now_ns(),
+                until_ns: self.scene.journal.now_ns(),
             });
         }
         None
     }
 }
 
-/// Runs one fault alone, without load: it has to bite, and healing has to heal.
+/// Runs one fault alone: it has to bite, and healing has to heal.
 ///
 /// # Errors
 /// When it does not.

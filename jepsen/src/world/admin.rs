@@ -17,10 +17,9 @@ pub(crate) struct Status {
     pub(crate) committed_index: u64,
     pub(crate) applied_index: u64,
     pub(crate) snapshot_index: u64,
-    pub(crate) purged_index: u64,
     pub(crate) voters: Vec<u64>,
     pub(crate) learners: Vec<u64>,
-    pub(crate) stopped: Option<String>,
+    pub(crate) is_disk_low: bool,
 }
 
 /// Asks over the admin socket in `data`.
@@ -61,6 +60,16 @@ pub(crate) async fn token(yin: &Path, data: &Path) -> Result<String> {
     let shape: Value = serde_json::from_str(&printed).context("reading the token")?;
     let token = shape["token"].as_str().context("a token in the answer")?;
     Ok(token.to_owned())
+}
+
+/// Has the leader in `data` hand leadership to node `to`.
+///
+/// # Errors
+/// When the command fails, e.g. because the target is down.
+pub(crate) async fn transfer(yin: &Path, data: &Path, to: u64) -> Result<()> {
+    let to = to.to_string();
+    let asked = command(yin, &["transfer", "--data", text(data), "--to", &to]).await;
+    asked.map(drop)
 }
 
 /// What `yin --version` prints.

@@ -15,7 +15,7 @@ pub(crate) mod net;
 pub(crate) mod node;
 mod power;
 pub(crate) mod s3;
-mod s3_proxy;
+pub(crate) mod s3_proxy;
 pub(crate) mod scratch;
 pub(crate) mod stall;
 pub(crate) mod wait;

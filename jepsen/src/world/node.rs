@@ -19,6 +19,14 @@ use super::{World, text, wait};
 
 /// How long a node may take to answer what is cheap.
 const ANSWER: Duration = Duration::from_millis(700);
+/// What a node logs.
+const USUAL: &str = "info,openraft=warn,chitchat=warn,s3s=warn";
+/// Enough to fill a pipe within seconds.
+const TALKATIVE: &str = "debug";
+/// The smallest pipe that the kernel makes.
+const PIPE_BYTES: usize = 4_096;
+/// No line fits into what is left.
+const FULL_FROM: u64 = 4_000;
 /// `kill -9` and a stop are over within this, or something is wrong with the machine.
 const GONE_WITHIN: Duration = Duration::from_secs(20);
 
@@ -95,7 +103,7 @@ impl Node {
     /// When it runs already or cannot be started.
     pub(crate) fn start(&self, world: &World) -> Result<()> {
         let log = self.open_log()?;
-        self.start_with(world, Stdio::from(log))
+        self.start_with(world, Stdio::from(log), USUAL)
     }
 
     /// Starts it with a standard error that nobody reads: a full pipe must not stop it.
@@ -104,12 +112,39 @@ impl Node {
     /// When it runs already or cannot be started.
     pub(crate) fn start_unread(&self, world: &World) -> Result<()> {
         let (reader, writer) = std::io::pipe().context("making a pipe")?;
-        self.start_with(world, Stdio::from(writer))?;
+        rustix::pipe::fcntl_setpipe_size(&writer, PIPE_BYTES).context("making a pipe small")?;
+        self.start_with(world, Stdio::from(writer), TALKATIVE)?;
         self.life.lock().expect("no holder panics").unread = Some(reader);
         Ok(())
     }
 
-    fn start_with(&self, world: &World, errors: Stdio) -> Result<()> {
+    /// Bytes that wait in a standard error that nobody reads.
+    pub(crate) fn unread_bytes(&self) -> Option<u64> {
+        let life = self.life.lock().expect("no holder panics");
+        rustix::io::ioctl_fionread(life.unread.as_ref()?).ok()
+    }
+
+    /// Does a line wait for room in that pipe, or is there none left for any?
+    pub(crate) fn is_error_stuck(&self) -> bool {
+        let is_full = self
+            .unread_bytes()
+            .is_some_and(|waiting| waiting >= FULL_FROM);
+        is_full || self.is_a_thread_writing_to_a_pipe()
+    }
+
+    fn is_a_thread_writing_to_a_pipe(&self) -> bool {
+        let Some(pid) = self.pid() else {
+            return false;
+        };
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", pid.as_raw_nonzero()));
+        let mut tasks = tasks.into_iter().flatten().flatten();
+        tasks.any(|task| {
+            let waits_in = std::fs::read_to_string(task.path().join("wchan"));
+            waits_in.is_ok_and(|waits_in| waits_in.contains("pipe_write"))
+        })
+    }
+
+    fn start_with(&self, world: &World, errors: Stdio, says: &str) -> Result<()> {
         let mut life = self.life.lock().expect("no holder panics");
         if life.child.is_some() {
             bail!("{} runs already", self.name);
@@ -130,7 +165,7 @@ impl Node {
             .args(["--cluster-listen", &self.cluster.to_string()])
             .args(world.serve_flags(self, life.token.as_deref()))
             .envs(keys())
-            .env("YIN_LOG", "info,openraft=warn,chitchat=warn,s3s=warn")
+            .env("YIN_LOG", says)
             .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(Stdio::from(self.open_log()?))
