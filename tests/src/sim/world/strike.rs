@@ -1,0 +1,246 @@
+//! Faults as the driver does them, and their ends.
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use model::id::NodeId;
+use raft::replica::Role;
+
+use super::{Go, World};
+use crate::sim::clock;
+use crate::sim::faults::{self, Deed, Kind};
+use crate::sim::network::Link;
+use crate::sim::trace::note;
+
+/// Ids of nodes go up to this: a run adds only a few.
+const NODES_MAX: u64 = 12;
+
+impl World {
+    pub(super) fn do_deeds(&mut self) -> Go {
+        let now = clock::now_ms();
+        while let Some(first) = self.deeds.first_entry()
+            && first.key().0 <= now
+        {
+            let deed = first.remove();
+            self.do_deed(deed)?;
+        }
+        Ok(())
+    }
+
+    fn do_deed(&mut self, deed: Deed) -> Go {
+        note!(self.trace, "deed {deed:?}");
+        match deed {
+            Deed::Strike => {
+                if self.has_faults {
+                    self.strike()?;
+                    let (low, high) = self.shape.fault_every_ms;
+                    let next = self.faults.between(low, high);
+                    self.later(next, Deed::Strike);
+                }
+            }
+            Deed::Start(id) => {
+                if let Some(host) = self.hosts.get_mut(&id)
+                    && !host.is_up()
+                {
+                    host.start()?;
+                }
+            }
+            Deed::Resume(id) => {
+                if let Some(host) = self.hosts.get_mut(&id) {
+                    host.resume();
+                }
+            }
+            Deed::Heal => self.net.heal(),
+            Deed::CorrectClock(id) => {
+                if let Some(host) = self.hosts.get(&id) {
+                    host.clock.correct();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn strike(&mut self) -> Go {
+        let kinds = Kind::of(self.options.profile);
+        let Some(kind) = self.faults.pick(kinds).copied() else {
+            return Ok(());
+        };
+        let nodes: Vec<u64> = self.hosts.keys().copied().collect();
+        let leader = self.leader();
+        let Some(node) = self.target(&nodes, leader) else {
+            return Ok(());
+        };
+        note!(self.trace, "strike {kind:?} at n{node}, leader {leader:?}");
+        self.watch.count(|it| it.faults += 1);
+        match kind {
+            Kind::Kill => self.kill(node, false)?,
+            Kind::PowerCut => self.kill(node, true)?,
+            Kind::KillAll | Kind::PowerCutAll => {
+                for id in nodes {
+                    self.kill(id, kind == Kind::PowerCutAll)?;
+                }
+            }
+            Kind::CutAtWrite => {
+                let writes = self.faults.roll(30);
+                self.hosts[&node].disk.platter.light_fuse(writes);
+            }
+            Kind::SyncError => self.hosts[&node].disk.platter.fail_next_sync(),
+            Kind::Pause => self.pause(node),
+            Kind::Partition | Kind::Isolate | Kind::OneWay | Kind::Bridge => {
+                self.cut(kind, &nodes, leader);
+            }
+            Kind::SlowLinks => self.slow_down(&nodes),
+            Kind::ClockJump | Kind::Drift => self.misset(kind, node),
+            Kind::HandOver => self.order(node, Order::HandOver),
+            Kind::Snapshot => self.order(node, Order::Snapshot),
+            Kind::Members => self.change_members(node)?,
+        }
+        Ok(())
+    }
+
+    /// Somebody; the leader more often than others.
+    fn target(&mut self, nodes: &[u64], leader: Option<u64>) -> Option<u64> {
+        let is_leader = self.faults.roll(3) == 0;
+        let anybody = self.faults.pick(nodes).copied();
+        leader.filter(|_| is_leader).or(anybody)
+    }
+
+    /// Who leads, as far as anybody knows.
+    pub(super) fn leader(&self) -> Option<u64> {
+        self.hosts
+            .values()
+            .filter_map(|host| Some((host.id, host.running()?.replica.status())))
+            .filter(|(_, status)| status.role == Role::Leader)
+            .max_by_key(|(_, status)| status.term)
+            .map(|(id, _)| id)
+    }
+
+    fn pause(&mut self, node: u64) {
+        let lasts = self.lasts();
+        if let Some(host) = self.hosts.get_mut(&node) {
+            host.pause();
+            self.later(lasts, Deed::Resume(node));
+        }
+    }
+
+    fn cut(&mut self, kind: Kind, nodes: &[u64], leader: Option<u64>) {
+        let cut = faults::manner_of_cut(&mut self.faults);
+        for (from, to) in faults::cuts(kind, nodes, leader, &mut self.faults) {
+            let link = Link {
+                cut,
+                ..self.net.link(from, to)
+            };
+            self.net.set_link(from, to, link);
+        }
+        let lasts = self.lasts();
+        self.later(lasts, Deed::Heal);
+    }
+
+    fn slow_down(&mut self, nodes: &[u64]) {
+        for from in nodes {
+            for to in nodes {
+                if from != to && self.faults.roll(2) == 0 {
+                    let link = faults::bad_link(self.shape.usual, &mut self.faults);
+                    self.net.set_link(*from, *to, link);
+                }
+            }
+        }
+        let lasts = self.lasts();
+        self.later(lasts, Deed::Heal);
+    }
+
+    fn misset(&mut self, kind: Kind, node: u64) {
+        let amount = i64::try_from(self.faults.roll(20_000)).expect("a small number") - 10_000;
+        let Some(host) = self.hosts.get(&node) else {
+            return;
+        };
+        if kind == Kind::Drift {
+            // Up to a tenth too fast or too slow.
+            host.clock.drift(amount * 10);
+        } else {
+            host.clock.jump(amount);
+        }
+        let lasts = self.lasts();
+        self.later(lasts, Deed::CorrectClock(node));
+    }
+
+    /// Tells a node's replica to do something, and does not wait for it.
+    fn order(&self, node: u64, order: Order) {
+        let doors = self.lobby.doors.clone();
+        let trace = self.trace.clone();
+        self.outside.spawn(async move {
+            let told = order.clone();
+            let done = doors.on(node, move |replica| async move {
+                let within = Duration::from_secs(15);
+                let doing = async {
+                    match told {
+                        Order::HandOver => replica.transfer_leader(None).await,
+                        Order::Snapshot => replica.snapshot_now().await,
+                        Order::Learner(id) => {
+                            let address =
+                                transport::memory::address_of(transport::network::PeerId(id));
+                            replica.add_learner(NodeId(id), address).await
+                        }
+                        Order::Voters(voters) => {
+                            let voters = voters.into_iter().map(NodeId).collect();
+                            replica.set_voters(voters).await
+                        }
+                        Order::Remove(id) => replica.remove(NodeId(id)).await,
+                    }
+                };
+                tokio::time::timeout(within, doing).await
+            });
+            let done = done.await;
+            note!(trace, "n{node} was told {order:?}: {done:?}");
+        });
+    }
+
+    /// Adds a node, or makes others the voters, or takes one out.
+    fn change_members(&mut self, node: u64) -> Go {
+        let Some(running) = self.hosts.get(&node).and_then(super::Host::running) else {
+            return Ok(());
+        };
+        let status = running.replica.status();
+        let voters: BTreeSet<u64> = status.voters.iter().map(|id| id.0).collect();
+        let learners: Vec<u64> = status.learners.iter().map(|id| id.0).collect();
+        self.watch.count(|it| it.memberships += 1);
+        let next = self.hosts.keys().next_back().map_or(1, |last| last + 1);
+        match self.faults.roll(4) {
+            0 if next <= NODES_MAX && learners.is_empty() => {
+                self.add_host(next)?;
+                self.order(node, Order::Learner(next));
+            }
+            1 if !learners.is_empty() => {
+                let promoted = voters.iter().chain(&learners).copied().collect();
+                self.order(node, Order::Voters(promoted));
+            }
+            2 if voters.len() > 3 => {
+                let gone = self.pick_of(&voters);
+                let rest = voters.iter().copied().filter(|id| Some(*id) != gone);
+                self.order(node, Order::Voters(rest.collect()));
+            }
+            3 if voters.len() + learners.len() > 3 => {
+                let gone = learners.first().copied().or_else(|| self.pick_of(&voters));
+                if let Some(gone) = gone {
+                    self.order(node, Order::Remove(gone));
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn pick_of(&mut self, nodes: &BTreeSet<u64>) -> Option<u64> {
+        let nodes: Vec<u64> = nodes.iter().copied().collect();
+        self.faults.pick(&nodes).copied()
+    }
+}
+
+/// What a replica is told.
+#[derive(Clone, Debug)]
+enum Order {
+    HandOver,
+    Snapshot,
+    Learner(u64),
+    Voters(BTreeSet<u64>),
+    Remove(u64),
+}
