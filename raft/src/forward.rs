@@ -87,6 +87,9 @@ impl Effort<'_> {
                     WriteOutcome::Done { reply, index } => return Ok((reply, index)),
                     WriteOutcome::NotLeader { .. } => why = "no leader took it",
                     WriteOutcome::Unknown { why } => {
+                        if plants::is(plants::FALSE_NOT_APPLIED) {
+                            return Err(self.core.unavailable(why));
+                        }
                         self.doubt.get_or_insert(why);
                         if plants::is(plants::RETRY_WITHOUT_REQUEST) {
                             self.write.request = another(self.write.request);
@@ -147,7 +150,6 @@ impl Effort<'_> {
     /// `certain`, unless an earlier attempt may have been done.
     fn give_up(&self, certain: Error) -> Error {
         match &self.doubt {
-            Some(_) if plants::is(plants::FALSE_NOT_APPLIED) => certain,
             Some(why) => Error::Unknown { why: why.clone() },
             None => certain,
         }
