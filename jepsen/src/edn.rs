@@ -146,11 +146,14 @@ fn action(action: &Action) -> (&'static str, String) {
 /// Those whose value is a map.
 fn named(action: &Action) -> (&'static str, String) {
     match action {
-        Action::SessionAppend { session, key, text } => {
-            let (session, key, text) = (string(session), string(key), string(text));
-            let value = format!("{{:session {session}, :key {key}, :text {text}}}");
-            ("session-append", value)
-        }
+        Action::SessionAppend { session, key, text } => map(
+            "session-append",
+            &[
+                ("session", string(session)),
+                ("key", string(key)),
+                ("text", string(text)),
+            ],
+        ),
         Action::SessionRead {
             session,
             key,
@@ -162,70 +165,96 @@ fn named(action: &Action) -> (&'static str, String) {
                 Level::Session => ":session",
                 Level::Fresh => ":fresh",
             };
-            let (session, key) = (string(session), string(key));
             let texts = list(texts.as_ref(), "[", "]");
-            let value =
-                format!("{{:session {session}, :key {key}, :level {level}, :texts {texts}}}");
-            ("session-read", value)
+            let (session, key) = (string(session), string(key));
+            let fields = [
+                ("session", session),
+                ("key", key),
+                ("level", level.to_owned()),
+            ];
+            map("session-read", &[&fields[..], &[("texts", texts)]].concat())
         }
         Action::Register {
             name,
             password,
             granted,
-        }
-        | Action::Login {
+        } => map("register", &claim(name, password, granted.as_ref())),
+        Action::Login {
             name,
             password,
             granted,
-        } => {
-            let f = if matches!(action, Action::Login { .. }) {
-                "login"
-            } else {
-                "register"
-            };
-            let (name, password) = (string(name), string(password));
-            let granted = grant(granted.as_ref());
-            let value = format!("{{:name {name}, :password {password}, :granted {granted}}}");
-            (f, value)
-        }
+        } => map("login", &claim(name, password, granted.as_ref())),
+        _ => listed(action),
+    }
+}
+
+/// Pages and clips.
+fn listed(action: &Action) -> (&'static str, String) {
+    match action {
         Action::ReadPages {
             key,
             is_fresh,
             is_whole,
             pages,
         } => {
-            let pages = pages.as_ref().map_or("nil".to_owned(), |pages| {
-                let inner: Vec<String> = pages
-                    .iter()
-                    .map(|page| list(Some(page), "[", "]"))
-                    .collect();
-                format!("[{}]", inner.join(" "))
-            });
-            let key = string(key);
-            let value =
-                format!("{{:key {key}, :fresh {is_fresh}, :whole {is_whole}, :pages {pages}}}");
-            ("pages", value)
+            let fields = [
+                ("key", string(key)),
+                ("fresh", is_fresh.to_string()),
+                ("whole", is_whole.to_string()),
+                ("pages", lists(pages.as_ref())),
+            ];
+            map("pages", &fields)
         }
-        Action::Upload { key, name, digest } => {
-            let (key, name, digest) = (string(key), string(name), string(digest));
-            (
-                "upload",
-                format!("{{:key {key}, :name {name}, :digest {digest}}}"),
-            )
-        }
+        Action::Upload { key, name, digest } => map(
+            "upload",
+            &[
+                ("key", string(key)),
+                ("name", string(name)),
+                ("digest", string(digest)),
+            ],
+        ),
         Action::Download {
             key,
             name,
             part,
             digest,
         } => {
-            let (key, name, part) = (string(key), string(name), string(part));
-            let digest = maybe(digest.as_ref());
-            let value = format!("{{:key {key}, :name {name}, :part {part}, :digest {digest}}}");
-            ("download", value)
+            let fields = [
+                ("key", string(key)),
+                ("name", string(name)),
+                ("part", string(part)),
+                ("digest", maybe(digest.as_ref())),
+            ];
+            map("download", &fields)
         }
         _ => ("other", "nil".into()),
     }
+}
+
+fn map(f: &'static str, fields: &[(&str, String)]) -> (&'static str, String) {
+    let fields = fields
+        .iter()
+        .map(|(name, value)| format!(":{name} {value}"));
+    (f, format!("{{{}}}", fields.collect::<Vec<_>>().join(", ")))
+}
+
+fn claim(name: &str, password: &str, granted: Option<&Grant>) -> [(&'static str, String); 3] {
+    let granted = grant(granted);
+    [
+        ("name", string(name)),
+        ("password", string(password)),
+        ("granted", granted),
+    ]
+}
+
+fn lists(pages: Option<&Vec<Vec<String>>>) -> String {
+    pages.map_or("nil".to_owned(), |pages| {
+        let inner: Vec<String> = pages
+            .iter()
+            .map(|page| list(Some(page), "[", "]"))
+            .collect();
+        format!("[{}]", inner.join(" "))
+    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,10 @@
 //! its addition, or from the end of a read that showed it, whichever is first; it is certainly gone
 //! from the acknowledgement of a removal, or from the end of a read that missed it after it was
 //! there. Reads are expected to be fresh (read-your-writes over a linearizable log).
+//!
+//! Elements are not only judged one by one: of what is never removed, of two reads one has all that
+//! the other has (they stand in a chain), and a read that shows an element comes after all that was
+//! acknowledged before that element was even sent.
 use std::collections::{BTreeMap, HashMap, HashSet};
 
 use crate::history::{Action, Call, Outcome};
@@ -26,8 +30,11 @@ pub fn check(calls: &[Call]) -> Verdict {
                 key,
                 elements: Some(elements),
             } if call.outcome == Outcome::Ok => {
-                let elements = elements.iter().map(String::as_str).collect();
-                sets.entry(key).or_default().reads.push((call, elements));
+                sets.entry(key).or_default().reads.push(Read {
+                    call,
+                    elements: elements.iter().map(String::as_str).collect(),
+                    start: call.invoked,
+                });
             }
             _ => {}
         }
@@ -50,12 +57,21 @@ struct Element<'a> {
     /// The first to show that it is there (gone), with the index from which that is certain.
     there: Option<(usize, &'a Call)>,
     gone: Option<(usize, &'a Call)>,
+    /// The latest start of a read that shows it.
+    shown: usize,
 }
 
 #[derive(Default)]
 struct Set<'a> {
     elements: HashMap<&'a str, Element<'a>>,
-    reads: Vec<(&'a Call, Vec<&'a str>)>,
+    reads: Vec<Read<'a>>,
+}
+
+struct Read<'a> {
+    call: &'a Call,
+    elements: Vec<&'a str>,
+    /// It certainly took place after this index.
+    start: usize,
 }
 
 fn invalid(why: String, read: &Call, others: &[&Call]) -> Verdict {
@@ -81,32 +97,110 @@ impl<'a> Set<'a> {
     }
 
     fn check(&mut self) -> Verdict {
-        let reads = std::mem::take(&mut self.reads);
-        for (read, elements) in &reads {
-            let verdict = self.check_known(read, elements);
+        let mut reads = std::mem::take(&mut self.reads);
+        for read in &reads {
+            let verdict = self.check_known(read.call, &read.elements);
             if verdict.is_invalid() {
                 return verdict;
             }
         }
-        self.know(&reads);
-        for (read, elements) in &reads {
-            let there: HashSet<&str> = elements.iter().copied().collect();
-            for (element, known) in &self.elements {
-                let verdict = if there.contains(element) {
-                    known.check_present(read, element)
-                } else {
-                    let shown = reads.iter().rev();
-                    let later = || {
-                        let mut later = shown
-                            .clone()
-                            .take_while(|(other, _)| other.invoked > read.invoked);
-                        later.any(|(_, elements)| elements.contains(element))
-                    };
-                    known.check_absent(read, element, later)
+        self.know_starts(&mut reads);
+        self.know_there(&reads);
+        self.forget_idle_removals(&reads);
+        let chain = self.check_chain(&mut reads);
+        self.know_gone(&reads);
+        for read in &reads {
+            let verdict = self.check_read(read, &reads);
+            if verdict.is_invalid() {
+                return verdict;
+            }
+        }
+        chain
+    }
+
+    fn check_read(&self, read: &Read<'_>, reads: &[Read<'_>]) -> Verdict {
+        let there: HashSet<&str> = read.elements.iter().copied().collect();
+        for (element, known) in &self.elements {
+            let verdict = if there.contains(element) {
+                known.check_present(read, element)
+            } else {
+                let is_later = |other: &&Read<'_>| other.call.invoked > read.call.invoked;
+                let is_back = || {
+                    let mut later = reads.iter().filter(is_later);
+                    later.any(|other| other.elements.contains(element))
                 };
-                if verdict.is_invalid() {
-                    return verdict;
+                known.check_absent(read, element, is_back)
+            };
+            if verdict.is_invalid() {
+                return verdict;
+            }
+        }
+        Verdict::Valid
+    }
+
+    /// Who shows an element read after it was sent.
+    fn know_starts(&self, reads: &mut [Read<'a>]) {
+        for read in reads {
+            let shown = read
+                .elements
+                .iter()
+                .filter_map(|one| self.elements.get(one));
+            let begun = shown.filter_map(|known| match known.adds[..] {
+                [add] => Some(add.invoked),
+                _ => None,
+            });
+            read.start = begun.fold(read.start, usize::max);
+        }
+    }
+
+    /// A removal that was over before a read that still shows the element came before its addition,
+    /// and never removed anything.
+    fn forget_idle_removals(&mut self, reads: &[Read<'a>]) {
+        for read in reads {
+            for element in &read.elements {
+                let known = self.element(element);
+                if known.adds.len() > 1 || known.removes.is_empty() {
+                    continue;
                 }
+                known.shown = known.shown.max(read.start);
+            }
+        }
+        for known in self.elements.values_mut() {
+            let (shown, there) = (known.shown, known.there);
+            known.removes.retain(|remove| {
+                let is_over = remove.ended.is_some_and(|ended| ended < shown);
+                let was_there = there.is_some_and(|(from, _)| from < remove.invoked);
+                remove.outcome != Outcome::Ok || !is_over || was_there
+            });
+        }
+    }
+
+    /// Of what is never removed, reads show ever more; each takes place after those that show less.
+    fn check_chain(&self, reads: &mut [Read<'a>]) -> Verdict {
+        let is_kept = |element: &&str| {
+            let known = self.elements.get(element);
+            known.is_some_and(|known| known.may_remove(usize::MAX).is_none())
+        };
+        let mut chain: Vec<(HashSet<&str>, &mut Read<'a>)> = Vec::new();
+        for read in reads {
+            let kept = read.elements.iter().copied().filter(|one| is_kept(one));
+            chain.push((kept.collect(), read));
+        }
+        chain.sort_by_key(|(kept, _)| kept.len());
+        for n in 1..chain.len() {
+            let (less, more) = chain.split_at_mut(n);
+            let ((less, before), (more, after)) = (&less[n - 1], &mut more[0]);
+            if let Some(missing) = less.difference(more).next() {
+                let other = more.difference(less).next().copied().unwrap_or_default();
+                let why = format!("one reader has {missing} and not {other}, another the reverse");
+                let adds = [*missing, other].into_iter();
+                let adds = adds.filter_map(|one| self.elements.get(one)?.adds.first());
+                let mut others: Vec<&Call> = adds.copied().collect();
+                others.push(before.call);
+                return invalid(why, after.call, &others);
+            }
+            if more.len() > less.len() {
+                after.start = after.start.max(before.start);
             }
         }
         Verdict::Valid
@@ -126,37 +220,44 @@ impl<'a> Set<'a> {
         Verdict::Valid
     }
 
-    /// When each was certainly there, and certainly gone.
-    fn know(&mut self, reads: &[(&'a Call, Vec<&'a str>)]) {
+    /// When each was certainly there.
+    fn know_there(&mut self, reads: &[Read<'a>]) {
         for known in self.elements.values_mut() {
             for add in known.adds.iter().filter(|add| add.outcome == Outcome::Ok) {
                 first(&mut known.there, add.ended, add);
             }
         }
-        for (read, elements) in reads {
-            for element in elements {
-                first(&mut self.element(element).there, read.ended, read);
+        for read in reads {
+            for element in &read.elements {
+                first(&mut self.element(element).there, read.call.ended, read.call);
             }
         }
+    }
+
+    /// When each was certainly gone.
+    fn know_gone(&mut self, reads: &[Read<'a>]) {
         for known in self.elements.values_mut() {
             for remove in known
                 .removes
                 .iter()
                 .filter(|call| call.outcome == Outcome::Ok)
             {
-                // Only if every addition was over before it began is it certainly gone.
-                let is_after = |add: &&&Call| add.ended.is_some_and(|end| end < remove.invoked);
-                if known.adds.iter().filter(is_after).count() == known.adds.len() {
+                // Only if no addition can come after it is it certainly gone.
+                let is_over = |add: &&Call| add.ended.is_some_and(|end| end < remove.invoked);
+                let was_there = known.there.is_some_and(|(from, _)| from < remove.invoked);
+                if known.adds.len() <= 1 && was_there
+                    || known.adds.iter().copied().all(|add| is_over(&add))
+                {
                     first(&mut known.gone, remove.ended, remove);
                 }
             }
         }
-        for (read, elements) in reads {
-            let there: HashSet<&str> = elements.iter().copied().collect();
+        for read in reads {
+            let there: HashSet<&str> = read.elements.iter().copied().collect();
             for (element, known) in &mut self.elements {
-                let was_there = known.there.is_some_and(|(from, _)| from < read.invoked);
+                let was_there = known.there.is_some_and(|(from, _)| from < read.start);
                 if was_there && !there.contains(element) {
-                    first(&mut known.gone, read.ended, read);
+                    first(&mut known.gone, read.call.ended, read.call);
                 }
             }
         }
@@ -164,36 +265,40 @@ impl<'a> Set<'a> {
 }
 
 impl Element<'_> {
-    fn check_present(&self, read: &Call, element: &str) -> Verdict {
-        let is_begun = |add: &&Call| read.ended.is_none_or(|end| add.invoked < end);
-        let mut possible = self.adds.iter().filter(|add| is_begun(add));
-        if !possible.any(|add| add.outcome != Outcome::Fail) {
+    /// A removal that may have taken effect before this index.
+    fn may_remove(&self, until: usize) -> Option<&Call> {
+        let mut removes = self.removes.iter().copied();
+        removes.find(|remove| remove.outcome != Outcome::Fail && remove.invoked < until)
+    }
+
+    fn check_present(&self, read: &Read<'_>, element: &str) -> Verdict {
+        let until = read.call.ended.unwrap_or(usize::MAX);
+        let mut begun = self.adds.iter().filter(|add| add.invoked < until);
+        if !begun.any(|add| add.outcome != Outcome::Fail) {
             let why = format!("{element} is there though its addition failed or began later");
-            return invalid(why, read, &self.adds);
+            return invalid(why, read.call, &self.adds);
         }
         match self.gone {
-            Some((from, by)) if from < read.invoked => {
+            Some((from, by)) if from < read.start => {
                 let why = format!("{element} was gone and is back");
                 let mut others = vec![by];
                 others.extend(self.there.map(|(_, call)| call));
-                invalid(why, read, &others)
+                invalid(why, read.call, &others)
             }
             _ => Verdict::Valid,
         }
     }
 
-    fn check_absent(&self, read: &Call, element: &str, is_back: impl Fn() -> bool) -> Verdict {
-        let may_be_removed = self.removes.iter().any(|remove| {
-            remove.outcome != Outcome::Fail && read.ended.is_none_or(|end| remove.invoked < end)
-        });
+    fn check_absent(&self, read: &Read<'_>, element: &str, is_back: impl Fn() -> bool) -> Verdict {
+        let until = read.call.ended.unwrap_or(usize::MAX);
         match self.there {
-            Some((from, by)) if from < read.invoked && !may_be_removed => {
+            Some((from, by)) if from < read.start && self.may_remove(until).is_none() => {
                 let fate = if is_back() {
                     "is missed here (stale)"
                 } else {
                     "is lost"
                 };
-                invalid(format!("{element} was there and {fate}"), read, &[by])
+                invalid(format!("{element} was there and {fate}"), read.call, &[by])
             }
             _ => Verdict::Valid,
         }

@@ -9,7 +9,6 @@ use checkers::verdict::Verdict;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 
-use crate::target::Request;
 use crate::workload::Workload;
 use crate::workload::client::{Boxed, Client, items};
 use crate::workload::stage::{Rotation, Stage, User};
@@ -46,7 +45,7 @@ pub(super) fn check(calls: &[Call]) -> Verdict {
 impl Workload for Blob {
     async fn step(&self, client: &mut Client) {
         client.roam();
-        if client.dice.one_in(2) {
+        if client.dice.roll(2) == 0 {
             return self.upload(client).await;
         }
         let author = self.authors.any(&mut client.dice);
@@ -55,22 +54,23 @@ impl Workload for Blob {
         };
         let videos = items(&body["video_list"]);
         if !videos.is_empty() {
-            let video = &videos[client.dice.pick(videos.len())];
+            let video = &videos[client.dice.index(videos.len())];
             self.fetch(client, &author, video).await;
         }
     }
 
     async fn last_reads(&self, client: &mut Client) -> bool {
-        let mut is_whole = true;
         for author in self.authors.all() {
             let Some(body) = self.list(client, &author).await else {
                 return false;
             };
             for video in items(&body["video_list"]).iter().take(LAST_FETCHED) {
-                is_whole &= self.fetch(client, &author, video).await;
+                if !self.fetch(client, &author, video).await {
+                    return false;
+                }
             }
         }
-        is_whole
+        true
     }
 }
 
@@ -81,7 +81,7 @@ impl Blob {
         let title = client.unique(&format!("blob {}", self.stage.run));
         let clip = marked(&self.stage.clip, &title);
         let torn_at = match client.dice.roll(4) {
-            0 => Some(client.dice.pick(clip.len())),
+            0 => Some(client.dice.index(clip.len())),
             _ => None,
         };
         let action = Action::Upload {

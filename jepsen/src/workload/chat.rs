@@ -69,7 +69,7 @@ async fn conversation(stage: &Stage, n: u64) -> Result<Conversation> {
 impl Workload for Chat {
     async fn step(&self, client: &mut Client) {
         client.roam();
-        let side = client.dice.pick(2);
+        let side = client.dice.index(2);
         match client.dice.roll(10) {
             0..5 => self.send(client, side).await,
             5..8 => {
@@ -84,13 +84,14 @@ impl Workload for Chat {
     }
 
     async fn last_reads(&self, client: &mut Client) -> bool {
-        let mut is_whole = true;
         for conversation in self.conversations.all() {
             for side in 0..2 {
-                is_whole &= self.read(client, &conversation, side).await;
+                if !self.read(client, &conversation, side).await {
+                    return false;
+                }
             }
         }
-        is_whole
+        true
     }
 }
 

@@ -4,55 +4,12 @@ use std::pin::Pin;
 use checkers::history::{Action, Kind};
 use serde_json::Value;
 
+use crate::dice::Dice;
 use crate::record::Recorder;
 use crate::target::{Answer, Body, Request, Target};
 
 /// A future behind a function pointer.
 pub(crate) type Boxed<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
-
-/// Small, seeded, good enough to choose what to do next (Steele and Vigna's SplitMix64).
-#[derive(Clone, Debug)]
-pub(crate) struct Dice(u64);
-
-impl Dice {
-    pub(crate) fn new(seed: u64) -> Self {
-        Self(seed)
-    }
-
-    pub(crate) fn roll(&mut self, sides: u64) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        (z ^ (z >> 31)) % sides
-    }
-
-    /// One of so many.
-    pub(crate) fn pick(&mut self, count: usize) -> usize {
-        usize::try_from(self.roll(count.max(1) as u64)).expect("less than a count")
-    }
-
-    /// True once in so many.
-    pub(crate) fn one_in(&mut self, sides: u64) -> bool {
-        self.roll(sides) == 0
-    }
-}
-
-/// What came of a write.
-#[derive(Debug)]
-pub(crate) enum Wrote {
-    Done(Body),
-    /// The node said no, with this `status_code`.
-    Refused(i64),
-    NotDone,
-    Unknown,
-}
-
-impl Wrote {
-    pub(crate) fn is_done(&self) -> bool {
-        matches!(self, Self::Done(_))
-    }
-}
 
 /// A client.
 pub(crate) struct Client {
@@ -106,7 +63,7 @@ impl Client {
             return;
         }
         for _ in 0..TRIES {
-            self.node = self.dice.pick(self.target.node_count());
+            self.node = self.dice.index(self.target.node_count());
             if !self.target.is_stuck(self.node) {
                 return;
             }
@@ -123,10 +80,6 @@ impl Client {
     pub(crate) fn unique(&mut self, run: &str) -> String {
         let number = self.next_number();
         format!("{run}-{}-{number}", self.number)
-    }
-
-    pub(crate) fn node_name(&self) -> &str {
-        self.target.name(self.node)
     }
 
     /// Notes that an operation begins.
@@ -146,33 +99,27 @@ impl Client {
         }
     }
 
-    /// Sends a write and records it.
-    pub(crate) async fn write(&mut self, request: &Request, action: Action) -> Wrote {
+    /// Sends a write and records it; the body if it was done.
+    pub(crate) async fn write(&mut self, request: &Request, action: Action) -> Option<Body> {
         self.invoke(action.clone());
         let answer = self.target.post(self.node, request).await;
         self.wrote(answer, action)
     }
 
     /// Records what came of a write.
-    pub(crate) fn wrote(&mut self, answer: Answer, action: Action) -> Wrote {
+    pub(crate) fn wrote(&mut self, answer: Answer, action: Action) -> Option<Body> {
         match answer {
             Answer::Done(body) => {
                 self.end(Kind::Ok, action, None);
-                Wrote::Done(body)
+                return Some(body);
             }
             Answer::Refused(code, why) => {
                 self.end(Kind::Fail, action, Some(format!("{code} {why}")));
-                Wrote::Refused(code)
             }
-            Answer::NotDone(why) => {
-                self.end(Kind::Fail, action, Some(why));
-                Wrote::NotDone
-            }
-            Answer::Unknown(why) => {
-                self.end(Kind::Info, action, Some(why));
-                Wrote::Unknown
-            }
+            Answer::NotDone(why) => self.end(Kind::Fail, action, Some(why)),
+            Answer::Unknown(why) => self.end(Kind::Info, action, Some(why)),
         }
+        None
     }
 
     /// Asks and records; `action` makes the record from the body (`None`: before, or it failed).

@@ -10,7 +10,7 @@ use checkers::{counter, set_full};
 
 use crate::target::Request;
 use crate::workload::Workload;
-use crate::workload::client::{Boxed, Client, Wrote, find, id, items};
+use crate::workload::client::{Boxed, Client, find, id, items};
 use crate::workload::stage::{Rotation, Stage, User};
 
 /// Comments under one video, before the next one; every read lists them all.
@@ -66,11 +66,15 @@ impl Workload for Comments {
     }
 
     async fn last_reads(&self, client: &mut Client) -> bool {
-        let mut is_whole = self.count(client).await;
-        for video in self.videos.all() {
-            is_whole &= self.list(client, &video).await;
+        if !self.count(client).await {
+            return false;
         }
-        is_whole
+        for video in self.videos.all() {
+            if !self.list(client, &video).await {
+                return false;
+            }
+        }
+        true
     }
 }
 
@@ -92,7 +96,7 @@ impl Comments {
             key: video.clone(),
             element: text.clone(),
         };
-        if let Wrote::Done(body) = client.write(&request, action).await {
+        if let Some(body) = client.write(&request, action).await {
             let id = id(&body.json["comment"]["id"]);
             let own = Own {
                 video,
@@ -111,7 +115,7 @@ impl Comments {
             if own.is_empty() {
                 return;
             }
-            let which = client.dice.pick(own.len());
+            let which = client.dice.index(own.len());
             own.swap_remove(which)
         };
         let request = Request::new("/douyin/comment/action/")

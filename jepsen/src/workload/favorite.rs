@@ -45,11 +45,11 @@ impl Workload for Favorite {
     async fn step(&self, client: &mut Client) {
         client.roam();
         let user = self.stage.anybody(&mut client.dice).clone();
-        if client.dice.one_in(2) {
+        if client.dice.roll(2) == 0 {
             return self.toggle(client, &user).await;
         }
         let video = self.videos.any(&mut client.dice);
-        if client.dice.one_in(2) {
+        if client.dice.roll(2) == 0 {
             self.listed(client, &user, &video).await;
         } else {
             self.flagged(client, &user, &video).await;
@@ -57,14 +57,17 @@ impl Workload for Favorite {
     }
 
     async fn last_reads(&self, client: &mut Client) -> bool {
-        let mut is_whole = true;
         for video in self.videos.all() {
             for user in &self.stage.pool {
-                is_whole &= self.listed(client, user, &video).await;
-                is_whole &= self.flagged(client, user, &video).await;
+                if !self.listed(client, user, &video).await {
+                    return false;
+                }
+                if !self.flagged(client, user, &video).await {
+                    return false;
+                }
             }
         }
-        is_whole
+        true
     }
 }
 
@@ -75,7 +78,7 @@ impl Favorite {
             self.stage.video(self.stage.author(1), &title).await
         };
         let video = self.videos.take(make).await;
-        let is_like = client.dice.one_in(2);
+        let is_like = client.dice.roll(2) == 0;
         let request = Request::new("/douyin/favorite/action/")
             .with("token", &user.token)
             .with("video_id", &video)

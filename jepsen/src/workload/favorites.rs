@@ -57,14 +57,17 @@ impl Workload for Favorites {
     }
 
     async fn last_reads(&self, client: &mut Client) -> bool {
-        let mut is_whole = true;
         for video in self.videos.all() {
-            is_whole &= self.count(client, &video).await;
+            if !self.count(client, &video).await {
+                return false;
+            }
             for user in &self.stage.pool {
-                is_whole &= self.is_liked(client, user, &video).await;
+                if !self.is_liked(client, user, &video).await {
+                    return false;
+                }
             }
         }
-        is_whole
+        true
     }
 }
 
@@ -77,7 +80,7 @@ impl Favorites {
         let video = self.videos.take(make).await;
         let user = self.stage.anybody(&mut client.dice);
         let (key, element) = (video.clone(), user.id.clone());
-        let (number, action) = if client.dice.one_in(2) {
+        let (number, action) = if client.dice.roll(2) == 0 {
             ("1", Action::Add { key, element })
         } else {
             ("2", Action::Remove { key, element })

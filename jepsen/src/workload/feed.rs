@@ -51,10 +51,10 @@ pub(super) fn check(calls: &[Call]) -> Verdict {
 impl Workload for Feed {
     async fn step(&self, client: &mut Client) {
         client.roam();
-        if client.dice.one_in(3) {
+        if client.dice.roll(3) == 0 {
             return self.publish(client).await;
         }
-        let is_fresh = client.dice.one_in(2);
+        let is_fresh = client.dice.roll(2) == 0;
         let pages_max = 1 + client.dice.roll(PAGES_MAX);
         self.walk(client, is_fresh, pages_max).await;
     }
@@ -95,7 +95,7 @@ impl Feed {
         let mut bound = None;
         let began_at = client.node;
         for page in 0..pages_max {
-            let has_token = is_fresh && (page == 0 || client.dice.one_in(2));
+            let has_token = is_fresh && (page == 0 || client.dice.roll(2) == 0);
             let got = self.page(client, bound, has_token).await;
             let body = match got {
                 Ok(body) => body,

@@ -53,12 +53,15 @@ impl Workload for Followers {
     }
 
     async fn last_reads(&self, client: &mut Client) -> bool {
-        let mut is_whole = true;
         for user in self.followed.all() {
-            is_whole &= self.list(client, &user).await;
-            is_whole &= self.count(client, &user).await;
+            if !self.list(client, &user).await {
+                return false;
+            }
+            if !self.count(client, &user).await {
+                return false;
+            }
         }
-        is_whole
+        true
     }
 }
 
@@ -68,7 +71,7 @@ impl Followers {
         let followed = self.followed.take(make).await;
         let follower = self.stage.anybody(&mut client.dice);
         let (key, element) = (followed.id.clone(), follower.id.clone());
-        let (number, action) = if client.dice.one_in(2) {
+        let (number, action) = if client.dice.roll(2) == 0 {
             ("1", Action::Add { key, element })
         } else {
             ("2", Action::Remove { key, element })

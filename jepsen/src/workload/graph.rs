@@ -54,11 +54,11 @@ async fn group(stage: &Stage, n: u64) -> Result<Group> {
 impl Workload for Graph {
     async fn step(&self, client: &mut Client) {
         client.roam();
-        if client.dice.one_in(2) {
+        if client.dice.roll(2) == 0 {
             return self.change(client).await;
         }
         let group = self.groups.any(&mut client.dice);
-        let user = &group[client.dice.pick(group.len())];
+        let user = &group[client.dice.index(group.len())];
         match client.dice.roll(6) {
             0 | 1 => self.list(client, user, View::Follows).await,
             2 | 3 => self.list(client, user, View::Followers).await,
@@ -68,31 +68,34 @@ impl Workload for Graph {
     }
 
     async fn last_reads(&self, client: &mut Client) -> bool {
-        let mut is_whole = true;
         for group in self.groups.all() {
             for _ in 0..LAST_ROUNDS {
                 for view in [View::Follows, View::Followers, View::Friends] {
                     for user in group.iter() {
-                        is_whole &= self.list(client, user, view).await;
+                        if !self.list(client, user, view).await {
+                            return false;
+                        }
                     }
                 }
             }
             for user in group.iter() {
-                is_whole &= self.degree(client, user).await;
+                if !self.degree(client, user).await {
+                    return false;
+                }
             }
         }
-        is_whole
+        true
     }
 }
 
 impl Graph {
     async fn change(&self, client: &mut Client) {
         let group = self.groups.take(|n| group(&self.stage, n)).await;
-        let from = client.dice.pick(GROUP);
-        let to = (from + 1 + client.dice.pick(GROUP - 1)) % GROUP;
+        let from = client.dice.index(GROUP);
+        let to = (from + 1 + client.dice.index(GROUP - 1)) % GROUP;
         let (from, to) = (&group[from], &group[to]);
         let edge = (from.id.clone(), to.id.clone());
-        let (number, action) = if client.dice.one_in(2) {
+        let (number, action) = if client.dice.roll(2) == 0 {
             let (from, to) = edge;
             ("1", Action::Follow { from, to })
         } else {

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use crate::target::Request;
 use crate::workload::Workload;
-use crate::workload::client::{Boxed, Client, Wrote, items};
+use crate::workload::client::{Boxed, Client, items};
 use crate::workload::stage::{Rotation, Stage, User};
 
 const LOGS: usize = 3;
@@ -90,7 +90,7 @@ impl Workload for Session {
             self.say(client, &mut carried).await;
         } else {
             let logs = self.logs.any(&mut client.dice);
-            let log = &logs[client.dice.pick(LOGS)];
+            let log = &logs[client.dice.index(LOGS)];
             let level = match client.dice.roll(10) {
                 0 => Level::Local,
                 1 => Level::Fresh,
@@ -104,13 +104,14 @@ impl Workload for Session {
 
     async fn last_reads(&self, client: &mut Client) -> bool {
         let mut carried = self.new_session(client);
-        let mut is_whole = true;
         for logs in self.logs.all() {
             for log in logs.iter() {
-                is_whole &= self.hear(client, &mut carried, log, Level::Fresh).await;
+                if !self.hear(client, &mut carried, log, Level::Fresh).await {
+                    return false;
+                }
             }
         }
-        is_whole
+        true
     }
 }
 
@@ -121,7 +122,7 @@ impl Session {
             all.remove(&client.number)
         };
         match carried {
-            Some(carried) if !client.dice.one_in(FORGETS_ONE_IN) => carried,
+            Some(carried) if client.dice.roll(FORGETS_ONE_IN) > 0 => carried,
             _ => self.new_session(client),
         }
     }
@@ -140,7 +141,7 @@ impl Session {
 
     async fn say(&self, client: &mut Client, carried: &mut Carried) {
         let logs = self.logs.take(|n| logs(&self.stage, n)).await;
-        let log = logs[client.dice.pick(LOGS)].clone();
+        let log = logs[client.dice.index(LOGS)].clone();
         let text = client.unique(&self.stage.run);
         let mut request = Request::new("/douyin/comment/action/")
             .with("token", &self.user(client).token)
@@ -155,7 +156,7 @@ impl Session {
             key: log,
             text,
         };
-        if let Wrote::Done(body) = client.write(&request, action).await {
+        if let Some(body) = client.write(&request, action).await {
             carried.position = body.position.or(carried.position.take());
         }
     }
@@ -174,14 +175,14 @@ impl Session {
             (Level::Session, Some(position)) => {
                 request = request.header(POSITION, position);
                 // Who carries a position needs no token to be promised it.
-                if client.dice.one_in(2) {
+                if client.dice.roll(2) == 0 {
                     request = request.with("token", &self.user(client).token);
                 }
             }
             // No position: a token alone is promised a fresh state, and so is who asks for it.
             (Level::Session | Level::Fresh, _) => {
                 level = Level::Fresh;
-                if client.dice.one_in(2) {
+                if client.dice.roll(2) == 0 {
                     request = request.header(CONSISTENCY, "linearizable");
                 } else {
                     request = request.with("token", &self.user(client).token);

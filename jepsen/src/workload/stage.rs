@@ -6,8 +6,9 @@ use std::sync::Mutex;
 
 use anyhow::{Result, bail};
 
+use crate::dice::Dice;
 use crate::target::{Answer, Body, Request, Target};
-use crate::workload::client::{Dice, id, items};
+use crate::workload::client::{id, items};
 
 /// A user of the test.
 #[derive(Clone, Debug)]
@@ -55,7 +56,7 @@ impl Stage {
     }
 
     pub(crate) fn anybody(&self, dice: &mut Dice) -> &User {
-        &self.pool[dice.pick(self.pool.len())]
+        &self.pool[dice.index(self.pool.len())]
     }
 
     /// Asks for all that an author published, as anybody.
@@ -197,8 +198,8 @@ impl<T: Clone> Rotation<T> {
     /// The one of now, seldom one of before.
     pub(crate) fn any(&self, dice: &mut Dice) -> T {
         let state = self.state.lock().expect("nothing panics here");
-        if dice.one_in(BACK_ONE_IN) {
-            return state.all[dice.pick(state.all.len())].clone();
+        if dice.roll(BACK_ONE_IN) == 0 {
+            return state.all[dice.index(state.all.len())].clone();
         }
         state.all.last().expect("never empty").clone()
     }
