@@ -5,14 +5,17 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use crate::history::{Action, Call, Outcome};
 use crate::verdict::Verdict;
 
-/// Judges all walks of a history against the additions to the same list. Elements are unique and
-/// are never taken out.
+/// Judges all walks of a history against the additions to the same list. Elements are unique; those
+/// that are taken out may be missed by any walk.
 pub fn check(calls: &[Call]) -> Verdict {
     let mut lists: BTreeMap<&str, List<'_>> = BTreeMap::new();
     for call in calls {
         match &call.action {
             Action::Add { key, element } => {
                 lists.entry(key).or_default().adds.insert(element, call);
+            }
+            Action::Remove { key, element } if call.outcome != Outcome::Fail => {
+                lists.entry(key).or_default().removed.insert(element);
             }
             Action::ReadPages {
                 key,
@@ -39,6 +42,7 @@ pub fn check(calls: &[Call]) -> Verdict {
 #[derive(Default)]
 struct List<'a> {
     adds: HashMap<&'a str, &'a Call>,
+    removed: HashSet<&'a str>,
     walks: Vec<Walk<'a>>,
 }
 
@@ -149,7 +153,8 @@ impl List<'_> {
             }
             let is_due = (walk.is_whole || add.invoked > reached)
                 && (walk.is_fresh || *ended < newest)
-                && !shown.contains(element);
+                && !shown.contains(element)
+                && !self.removed.contains(element);
             if is_due {
                 let mut operations = vec![add.invoked, walk.call.invoked];
                 if !walk.is_whole {
@@ -238,6 +243,24 @@ mod tests {
         ] {
             assert!(judge(abc().ok(2, wrong.clone())).is_invalid(), "{wrong:?}");
         }
+    }
+
+    #[test]
+    fn who_is_taken_out_may_be_missed_and_nobody_else() {
+        let base = || {
+            abc().ok(
+                1,
+                Action::Remove {
+                    key: "feed".into(),
+                    element: "b".into(),
+                },
+            )
+        };
+        assert_eq!(
+            judge(base().ok(2, walk(true, true, &[&["c", "a"]]))),
+            Verdict::Valid
+        );
+        assert!(judge(base().ok(2, walk(true, true, &[&["c"]]))).is_invalid());
     }
 
     #[test]

@@ -1,20 +1,28 @@
-//! Comments under a video: nothing acknowledged is lost or doubled, nothing deleted comes back, and
-//! the count fits the list.
+//! Comments under a video: nothing acknowledged is lost or doubled, nothing deleted comes back, the
+//! count fits the list, and page by page the list is the same as at once.
 use std::sync::{Arc, Mutex};
 
 use anyhow::Result;
 use async_trait::async_trait;
-use checkers::history::{Action, Call};
+use checkers::history::{Action, Call, Kind};
 use checkers::verdict::Verdict;
-use checkers::{counter, set_full};
+use checkers::{counter, pages, set_full};
 
-use crate::target::Request;
+use crate::target::{Answer, Request};
 use crate::workload::Workload;
 use crate::workload::client::{Boxed, Client, find, id, items};
 use crate::workload::stage::{Rotation, Stage, User};
 
 /// Comments under one video, before the next one; every read lists them all.
 const COMMENTS_MAX: u64 = 120;
+
+const PAGE: usize = 6;
+
+/// More pages than all comments fill, and those that are added meanwhile.
+const PAGES_MAX: usize = 200;
+
+/// A walk has the comment that it stands at deleted once in so many pages.
+const DELETES_ONE_IN: u64 = 12;
 
 /// A comment that its client knows the id of.
 #[derive(Clone)]
@@ -45,7 +53,9 @@ pub(super) fn make(stage: &Stage) -> Boxed<'_, Result<Arc<dyn Workload>>> {
 }
 
 pub(super) fn check(calls: &[Call]) -> Verdict {
-    set_full::check(calls).and(counter::check(calls))
+    set_full::check(calls)
+        .and(counter::check(calls))
+        .and(pages::check(calls))
 }
 
 #[async_trait]
@@ -55,7 +65,11 @@ impl Workload for Comments {
         match client.dice.roll(20) {
             0..10 => self.add(client).await,
             10..13 => self.delete(client).await,
-            13..18 => {
+            13 => {
+                let video = self.videos.now();
+                self.walk(client, &video).await;
+            }
+            14..18 => {
                 let video = self.videos.any(&mut client.dice);
                 self.list(client, &video).await;
             }
@@ -74,7 +88,7 @@ impl Workload for Comments {
                 return false;
             }
         }
-        true
+        self.walk(client, &self.videos.now()).await
     }
 }
 
@@ -108,7 +122,6 @@ impl Comments {
         }
     }
 
-    /// Each is deleted at most once, so that what came of it stays clear.
     async fn delete(&self, client: &mut Client) {
         let own = {
             let mut own = self.own.lock().expect("nothing panics here");
@@ -118,6 +131,11 @@ impl Comments {
             let which = client.dice.index(own.len());
             own.swap_remove(which)
         };
+        self.delete_own(client, own).await;
+    }
+
+    /// Each is deleted at most once, so that what came of it stays clear.
+    async fn delete_own(&self, client: &mut Client, own: Own) {
         let request = Request::new("/douyin/comment/action/")
             .with("token", &own.author.token)
             .with("video_id", &own.video)
@@ -128,6 +146,70 @@ impl Comments {
             element: own.text,
         };
         client.write(&request, action).await;
+    }
+
+    /// One walk over all pages is one operation, over several nodes. Now and then somebody deletes
+    /// the comment that the walk stands at.
+    async fn walk(&self, client: &mut Client, video: &str) -> bool {
+        let action = |pages| Action::ReadPages {
+            key: video.to_owned(),
+            is_fresh: true,
+            is_whole: true,
+            pages,
+        };
+        client.invoke(action(None));
+        let began_at = client.node;
+        let walked = self.pages(client, video).await;
+        client.node = began_at;
+        match walked {
+            Ok(pages) => {
+                client.end(Kind::Ok, action(Some(pages)), None);
+                true
+            }
+            Err(why) => {
+                client.end(Kind::Fail, action(None), Some(why));
+                false
+            }
+        }
+    }
+
+    async fn pages(&self, client: &mut Client, video: &str) -> Result<Vec<Vec<String>>, String> {
+        let mut pages = Vec::new();
+        let mut cursor = None;
+        for _ in 0..PAGES_MAX {
+            let mut request = Request::new("/douyin/comment/list/")
+                .with("token", &self.stage.anybody(&mut client.dice).token)
+                .with("video_id", video)
+                .with("limit", PAGE.to_string());
+            if let Some(cursor) = cursor {
+                request = request.with("cursor", cursor);
+            }
+            let body = match client.target.get(client.node, &request).await {
+                Answer::Done(body) => body.json,
+                other => return Err(format!("{other:?}")),
+            };
+            let comments = items(&body["comment_list"]);
+            let Some(last) = comments.last() else {
+                return Ok(pages);
+            };
+            cursor = Some(id(&last["id"]));
+            let texts = comments.iter().map(|comment| text(&comment["content"]));
+            pages.push(texts.collect());
+            if client.dice.roll(DELETES_ONE_IN) == 0
+                && let Some(own) = self.own_of(&text(&last["content"]))
+            {
+                self.delete_own(&mut client.fork(), own).await;
+            }
+            client.roam();
+        }
+        Err(format!("no end after {PAGES_MAX} pages"))
+    }
+
+    /// Takes one that may be deleted, by its text.
+    fn own_of(&self, text: &str) -> Option<Own> {
+        let mut own = self.own.lock().expect("nothing panics here");
+        let which = own.iter().position(|own| own.text == text)?;
+        Some(own.swap_remove(which))
     }
 
     async fn list(&self, client: &mut Client, video: &str) -> bool {
