@@ -8,6 +8,7 @@ pub mod clock;
 mod codec;
 mod config;
 mod core;
+mod fit;
 mod forward;
 mod health;
 mod log_store;

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use model::error::Fault;
 use openraft::storage::{RaftSnapshotBuilder, Snapshot};
-use storage::log::LogStore;
 use storage::state::{SnapshotInfo, SnapshotSink, StateStore};
 use tokio::sync::mpsc;
 use transport::network;
@@ -15,7 +14,7 @@ use transport::network;
 use crate::codec;
 use crate::log_store::Alive;
 use crate::options::Blocking;
-use crate::types::{SnapshotMeta, Types, index_of};
+use crate::types::{LogId, SnapshotMeta, Types, index_of};
 
 /// The snapshot that openraft moves about: its bytes stay in the store that keeps them.
 #[derive(Clone)]
@@ -114,6 +113,24 @@ impl Durability {
         Ok(durable)
     }
 
+    /// What was applied last.
+    pub(crate) fn applied(&self) -> Result<Option<LogId>, Fault> {
+        Ok(codec::decode_marker(&self.state.read()?.marker)?.last_log_id)
+    }
+
+    /// Takes a snapshot that reaches to `applied`, unless there is one.
+    pub(crate) fn cover(&self, applied: LogId) -> Result<(), Fault> {
+        let held = match self.state.current_snapshot()? {
+            Some(info) => codec::decode_marker(&info.marker)?.last_log_id,
+            None => None,
+        };
+        if held >= Some(applied) {
+            return Ok(());
+        }
+        self.make()?;
+        self.state.build_snapshot().map(drop)
+    }
+
     /// Replaces the state by `snapshot`.
     pub(crate) fn install(&self, snapshot: &SnapshotData) -> Result<SnapshotMeta, Fault> {
         if Arc::ptr_eq(&self.state, &snapshot.durability.state) {
@@ -189,59 +206,31 @@ fn promised(state: &dyn StateStore) -> Result<SnapshotInfo, Fault> {
     })
 }
 
-/// Installs a snapshot that was received whole before this process began and not installed, and
-/// cuts off what the log says otherwise.
+/// Installs a snapshot that was received whole before this process began and not installed.
 ///
 /// openraft installs it at its start as well, but would keep entries that were never committed and
-/// stand where the snapshot has others.
+/// stand where the snapshot has others: [`crate::fit`] comes in between.
 ///
 /// # Errors
 /// When the disk fails.
-pub(crate) async fn finish_interrupted(
-    durability: &Arc<Durability>,
-    log: &dyn LogStore,
-) -> io::Result<()> {
+pub(crate) async fn finish_interrupted(durability: &Arc<Durability>) -> io::Result<()> {
     let this = Arc::clone(durability);
     let install = move || {
         let Some(info) = this.state.current_snapshot()? else {
-            return Ok(None);
+            return Ok(());
         };
         let held = codec::decode_marker(&info.marker)?.last_log_id;
-        let applied = codec::decode_marker(&this.state.read()?.marker)?.last_log_id;
-        if held <= applied {
-            return Ok(None);
+        if held <= this.applied()? {
+            return Ok(());
         }
         tracing::info!(
             snapshot = info.id,
             "installing a snapshot that came in before"
         );
         let durability = Arc::clone(&this);
-        Ok(this
-            .install(&SnapshotData { durability, info })?
-            .last_log_id)
+        this.install(&SnapshotData { durability, info }).map(drop)
     };
-    let Some(last) = durability.work(install).await? else {
-        return Ok(());
-    };
-    let index = last.index();
-    let held = log.held();
-    let is_there = held.first.is_some_and(|first| first <= index)
-        && held.last.is_some_and(|last| last >= index);
-    if !is_there {
-        return Ok(());
-    }
-    let entries = log.read(index..index + 1, 1)?;
-    let Some((_, bytes)) = entries.first() else {
-        return Ok(());
-    };
-    if codec::decode_entry(bytes)?.log_id != last {
-        tracing::warn!(
-            index,
-            "the log differs from the snapshot and is cut off there"
-        );
-        log.truncate_from(index).await?;
-    }
-    Ok(())
+    durability.work(install).await
 }
 
 /// Received bytes that are written at once: a trip to another thread for each small chunk would

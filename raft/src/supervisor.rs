@@ -18,6 +18,7 @@ use transport::network::PeerId;
 
 use crate::config::config;
 use crate::core::{Core, Leadership, Running};
+use crate::fit;
 use crate::log_store::Log;
 use crate::machine::Machine;
 use crate::network::Peers;
@@ -47,9 +48,13 @@ pub(crate) async fn open(core: &Arc<Core>) -> Result<(Raft, Ended), String> {
     let limits = &core.options.limits;
     let (alive, ended) = mpsc::channel(1);
     let bench = Arc::clone(&core.bench);
-    snapshot::finish_interrupted(&bench.durability, &*core.log)
+    let in_words = |error: std::io::Error| error.to_string();
+    snapshot::finish_interrupted(&bench.durability)
         .await
-        .map_err(|error| error.to_string())?;
+        .map_err(in_words)?;
+    fit::fit(&bench.durability, &*core.log)
+        .await
+        .map_err(in_words)?;
     let machine = Machine::open(bench, alive.clone()).map_err(|fault| fault.to_string())?;
     let log = Log::new(
         Arc::clone(&core.log),

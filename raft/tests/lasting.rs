@@ -2,13 +2,16 @@
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use storage::log::LogStore as _;
 use storage::state::StateStore;
 
+use crate::codec;
 use crate::options::{Limits, Options};
 use crate::replica::{Consistency, Error, Role};
 use crate::tests::support::cluster::Cluster;
 use crate::tests::support::wait::{eventually, until};
 use crate::tests::support::words;
+use crate::types::{Entry, Payload, log_id};
 
 fn short_log(node: model::id::NodeId) -> Options {
     Options {
@@ -82,6 +85,55 @@ async fn the_log_goes_only_up_to_what_survives_a_power_cut() {
     cluster.start_again(node, log, state).await;
     let said = cluster.said(1, Consistency::Local).await;
     assert_eq!(said.len(), 31);
+}
+
+/// A node that applied what its own log did not get to write before it was killed, with a snapshot
+/// that is older than that; `other` then stands in the log instead.
+async fn a_state_ahead_of_its_log(other: Option<u64>) {
+    let mut cluster = Cluster::with(3, short_log).await;
+    for number in 0..30 {
+        cluster.say(1, &format!("number {number}")).await.unwrap();
+    }
+    cluster.settled().await;
+    let hit = cluster.follower().await;
+    let replica = &cluster.node(hit).replica;
+    replica.snapshot_now().await.unwrap();
+    until("purged", replica, |it| it.purged_index > 20).await;
+    for number in 30..40 {
+        cluster.say(hit, &format!("number {number}")).await.unwrap();
+    }
+    cluster.settled().await;
+    let node = cluster.kill(hit).await;
+    let (log, state) = (node.log.kill(), node.state.kill());
+    let last = log.held().last.unwrap();
+    log.truncate_from(last).await.unwrap();
+    if let Some(term) = other {
+        let entry = Entry {
+            log_id: log_id(term, last),
+            payload: Payload::Blank,
+        };
+        let (done, synced) = tokio::sync::oneshot::channel();
+        let done = Box::new(move |result| drop(done.send(result)));
+        log.append(vec![(last, codec::encode_entry(&entry))], done)
+            .await
+            .unwrap();
+        synced.await.unwrap().unwrap();
+    }
+    cluster.start_again(node, log, state).await;
+    cluster.say(hit, "after").await.unwrap();
+    assert_eq!(cluster.settled().await.len(), 41);
+}
+
+/// Found by `jepsen chaos --profile all --seed 11`: openraft's state was invalid and it panicked at
+/// every start.
+#[tokio::test(start_paused = true)]
+async fn a_state_ahead_of_its_log_starts() {
+    a_state_ahead_of_its_log(None).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_entry_that_stands_where_the_state_has_another_is_cut_off() {
+    a_state_ahead_of_its_log(Some(0)).await;
 }
 
 #[tokio::test(start_paused = true)]
