@@ -6,7 +6,7 @@
 //! gives its clients, so that a lying position hides nothing. Each log first must have one order
 //! ([`crate::ordered_log`], which also judges fresh reads); what a session knows then is a length
 //! for each log.
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use crate::history::{Action, Call, Level, Outcome};
 use crate::ordered_log::{self, Order};
@@ -20,10 +20,17 @@ pub fn check(calls: &[Call]) -> Verdict {
     }
     let logs = ordered_log::logs(calls);
     let mut judge = Judge::default();
-    for (key, log) in &logs {
-        if let Ok(order) = log.order() {
+    for call in calls {
+        let (Action::SessionAppend { key, .. } | Action::SessionRead { key, .. }) = &call.action
+        else {
+            continue;
+        };
+        if !judge.numbers.contains_key(key.as_str())
+            && let Some(log) = logs.get(key.as_str())
+            && let Ok(order) = log.order()
+        {
+            judge.numbers.insert(key, judge.logs.len());
             judge.logs.push(Known::new(order));
-            judge.numbers.insert(key, judge.logs.len() - 1);
         }
     }
     orders.and(judge.run(calls))
@@ -39,13 +46,31 @@ struct Need {
     is_own_write: bool,
 }
 
-/// What is needed of each log, by its number.
-type Needs = Vec<Need>;
+/// What is needed of each log, by its number; later logs have higher numbers.
+type Needs = BTreeMap<usize, Need>;
+
+/// So many logs are kept in mind, the latest: workloads go on to new ones, and a mind of all that
+/// ever were would make a long history cost its square.
+const LOGS_MAX: usize = 12;
+
+fn need_of(needs: &Needs, number: usize) -> Need {
+    needs.get(&number).cloned().unwrap_or_default()
+}
+
+fn put(needs: &mut Needs, number: usize, need: Need) {
+    needs.insert(number, need);
+    if needs.len() > LOGS_MAX {
+        needs.pop_first();
+    }
+}
 
 fn merge(needs: &mut Needs, other: &Needs) {
-    for (need, other) in needs.iter_mut().zip(other) {
-        if other.length > need.length {
-            *need = other.clone();
+    for (number, other) in other {
+        if needs
+            .get(number)
+            .is_none_or(|need| other.length > need.length)
+        {
+            put(needs, *number, other.clone());
         }
     }
 }
@@ -100,10 +125,7 @@ impl<'a> Judge<'a> {
     }
 
     fn needs(&mut self, session: &'a str) -> &mut Needs {
-        let count = self.logs.len();
-        let needs = self.sessions.entry(session).or_default();
-        needs.resize(count, Need::default());
-        needs
+        self.sessions.entry(session).or_default()
     }
 
     /// A write comes after all that its session knows.
@@ -114,15 +136,16 @@ impl<'a> Judge<'a> {
             Some((*number, *position))
         });
         if let Some((number, position)) = place
-            && position < needs[number].length
+            && position < need_of(&needs, number).length
         {
-            let promise = if needs[number].is_own_write {
+            let need = need_of(&needs, number);
+            let promise = if need.is_own_write {
                 "monotonic writes"
             } else {
                 "writes follow reads"
             };
             let why = format!("{promise}: {text} is before what its session knew when it wrote it");
-            return broken(why, &needs[number], call);
+            return broken(why, &need, call);
         }
         self.sent.insert(text, (needs, call.invoked));
         Verdict::Valid
@@ -137,14 +160,15 @@ impl<'a> Judge<'a> {
         let Some(position) = self.logs[number].order.position.get(text).copied() else {
             return;
         };
-        let need = &mut self.needs(session)[number];
-        if need.length <= position {
-            *need = Need {
+        let needs = self.needs(session);
+        if need_of(needs, number).length <= position {
+            let need = Need {
                 length: position + 1,
                 because: vec![call.invoked],
                 is_indirect: false,
                 is_own_write: true,
             };
+            put(needs, number, need);
         }
     }
 
@@ -152,7 +176,7 @@ impl<'a> Judge<'a> {
         let Some(number) = self.numbers.get(key).copied() else {
             return Verdict::Valid;
         };
-        let need = self.needs(session)[number].clone();
+        let need = need_of(self.needs(session), number);
         if length < need.length {
             let promise = match (need.is_own_write, need.is_indirect) {
                 (true, _) => "read your writes",
@@ -168,27 +192,27 @@ impl<'a> Judge<'a> {
         let carried = self.carried(number, length, call);
         let needs = self.needs(session);
         merge(needs, &carried);
-        if needs[number].length < length {
-            needs[number] = Need {
+        if need_of(needs, number).length < length {
+            let need = Need {
                 length,
                 because: vec![call.invoked],
                 is_indirect: false,
                 is_own_write: false,
             };
+            put(needs, number, need);
         }
         Verdict::Valid
     }
 
     /// All that the writers of the first `length` texts knew.
     fn carried(&mut self, number: usize, length: usize, read: &Call) -> Needs {
-        let nothing = vec![Need::default(); self.logs.len()];
         let log = &mut self.logs[number];
         for position in log.needs.len()..length {
-            let mut needs = log.needs.last().cloned().unwrap_or(nothing.clone());
+            let mut needs = log.needs.last().cloned().unwrap_or_default();
             let text = log.order.texts[position].as_str();
             if let Some((sent, append)) = self.sent.get(text) {
                 let mut sent = sent.clone();
-                for need in sent.iter_mut().filter(|need| need.length > 0) {
+                for need in sent.values_mut() {
                     need.is_indirect = true;
                     need.is_own_write = false;
                     need.because.push(*append);
@@ -203,10 +227,10 @@ impl<'a> Judge<'a> {
             log.needs.push(needs);
         }
         let Some(last) = length.checked_sub(1) else {
-            return nothing;
+            return Needs::new();
         };
         let mut carried = log.needs[last].clone();
-        for need in carried.iter_mut().filter(|need| need.length > 0) {
+        for need in carried.values_mut() {
             need.because.push(read.invoked);
         }
         carried
