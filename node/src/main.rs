@@ -10,6 +10,7 @@ mod found;
 mod http;
 mod init;
 mod join;
+mod log_lines;
 mod plan;
 mod random;
 mod room;
@@ -18,6 +19,7 @@ mod stores;
 mod telemetry;
 
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, Result};
 use clap::Parser as _;
@@ -32,6 +34,9 @@ use crate::cli::{Ask, Cli, Command, Dev, DevS3, Internal, Output};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// How long the last log lines may take to be read before the process ends without.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
 fn main() -> ExitCode {
     let cli = Cli::parse();
     // The confined child starts no threads before it is confined.
@@ -41,15 +46,16 @@ fn main() -> ExitCode {
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("nothing else installs a TLS provider");
-    telemetry::logs();
-    let runtime = match tokio::runtime::Runtime::new() {
-        Ok(runtime) => runtime,
-        Err(error) => {
-            eprintln!("error: starting the runtime: {error}");
+    let (logs, runtime) = match (telemetry::logs(), tokio::runtime::Runtime::new()) {
+        (Ok(logs), Ok(runtime)) => (logs, runtime),
+        (Err(error), _) | (_, Err(error)) => {
+            eprintln!("error: starting threads: {error}");
             return ExitCode::FAILURE;
         }
     };
-    match runtime.block_on(run(cli.command)) {
+    let result = runtime.block_on(run(cli.command));
+    logs.flush(LAST_LINES);
+    match result {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
