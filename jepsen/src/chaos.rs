@@ -194,7 +194,7 @@ impl Chaos {
             probe: Probe::start(begun),
         };
         running.phase("setup");
-        let evidence = running.to_the_end(clip).await?;
+        let evidence = running.go(clip).await?;
         running.leave_behind(evidence)
     }
 
@@ -230,7 +230,7 @@ impl Running {
         });
     }
 
-    async fn to_the_end(&mut self, clip: Vec<u8>) -> Result<Evidence> {
+    async fn go(&mut self, clip: Vec<u8>) -> Result<Evidence> {
         let nodes = self.world.nodes();
         let targets = nodes.iter().map(|node| (node.name.clone(), node.url()));
         let target = Target::new(targets.collect())?;

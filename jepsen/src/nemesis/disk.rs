@@ -82,9 +82,15 @@ impl Fault for Filled {
         Some("the node says that its disk is low".into())
     }
 
-    async fn heal(&mut self, _: &Scene) -> Result<String> {
+    async fn heal(&mut self, scene: &Scene) -> Result<String> {
         let disk = self.node.disk.as_ref().context("a disk of its own")?;
         disk.free()?;
+        if let Some(status) = self.node.ended() {
+            self.node.start(&scene.world)?;
+            return Ok(format!(
+                "room again; it had ended by itself ({status}), and was started again"
+            ));
+        }
         Ok("room again".into())
     }
 }

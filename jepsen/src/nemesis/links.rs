@@ -54,7 +54,7 @@ impl Nemesis for Links {
         let network = network(scene)?;
         let before = counts(network, &ways);
         for (from, to) in &ways {
-            network.set(*from, *to, link.clone());
+            network.set(*from, *to, link);
         }
         Ok(Box::new(Slowed {
             kind: self.1,

@@ -81,7 +81,9 @@ impl Fault for Overloaded {
             reason = "counts of seconds are exact as floats"
         )]
         let rate = count as f64 / self.begun.elapsed().as_secs_f64();
-        (rate > self.rate * 1.2).then(|| format!("{rate:.0} a second were done"))
+        // More was done than before, or less than was asked for: then this is all that there is.
+        let is_felt = rate > self.rate * 1.2 || rate < self.rate * TIMES * 0.9;
+        (count > 0 && is_felt).then(|| format!("{rate:.0} a second were done"))
     }
 
     async fn heal(&mut self, scene: &Scene) -> Result<String> {

@@ -5,7 +5,7 @@ use anyhow::Result;
 use tokio::sync::watch;
 
 use super::journal::{Journal, Trouble};
-use super::{Nemesis, Refusal, Scene};
+use super::{Fault, Nemesis, Refusal, Scene};
 use crate::dice::Dice;
 use crate::evidence::{FaultEvent, FaultStep};
 use crate::schedule::Planned;
@@ -13,6 +13,9 @@ use crate::world::wait;
 
 /// After a fault has ended and nothing else is broken, a write has to succeed within this.
 pub(crate) const RECOVER_WITHIN: Duration = Duration::from_secs(10);
+/// What cannot be installed within this is skipped.
+const INSTALL_WITHIN: Duration = Duration::from_secs(8);
+const TRY_AGAIN_AFTER: Duration = Duration::from_millis(200);
 /// Longer than any restart or rejoin; a fault that cannot be healed is the harness' failure.
 const HEAL_WITHIN: Duration = Duration::from_secs(180);
 
@@ -56,8 +59,7 @@ impl Runner {
             fault: nemesis.name(),
             targets: Vec::new(),
         };
-        let mut dice = Dice::new(planned.roll);
-        let mut fault = match nemesis.install(&self.scene, &mut dice).await {
+        let mut fault = match self.install(nemesis, planned).await {
             Ok(fault) => fault,
             Err(Refusal::Skip(why)) => {
                 return steps.note(journal.now_ns(), FaultStep::Skipped, why);
@@ -86,6 +88,28 @@ impl Runner {
             None => detail,
         };
         steps.note(healed_ns, FaultStep::Healed, detail);
+    }
+
+    /// Tries again for a while when it makes no sense at once: most often because another fault
+    /// is at the same node.
+    async fn install(
+        &mut self,
+        nemesis: &dyn Nemesis,
+        planned: &Planned,
+    ) -> Result<Box<dyn Fault>, Refusal> {
+        let until = tokio::time::Instant::now() + INSTALL_WITHIN;
+        loop {
+            // The same dice each time: what is chosen follows from the plan alone.
+            let mut dice = Dice::new(planned.roll);
+            let refusal = match nemesis.install(&self.scene, &mut dice).await {
+                Err(Refusal::Skip(why)) => Refusal::Skip(why),
+                installed_or_failed => return installed_or_failed,
+            };
+            if tokio::time::Instant::now() >= until || *self.is_ending.borrow() {
+                return Err(refusal);
+            }
+            self.wait(TRY_AGAIN_AFTER).await;
+        }
     }
 
     fn not_healed(&self, fault: &str, error: &anyhow::Error) -> String {

@@ -20,7 +20,7 @@ use super::{World, text, wait};
 /// How long a node may take to answer what is cheap.
 const ANSWER: Duration = Duration::from_millis(700);
 /// What a node logs.
-const USUAL: &str = "info,openraft=warn,chitchat=warn,s3s=warn";
+const USUAL: &str = "info,access=warn,openraft=warn,chitchat=warn,s3s=warn";
 /// Enough to fill a pipe within seconds.
 const TALKATIVE: &str = "debug";
 /// The smallest pipe that the kernel makes.
@@ -39,8 +39,6 @@ pub(crate) struct Node {
     pub(crate) cluster: SocketAddr,
     /// Its data directory, on its disk.
     pub(crate) data: PathBuf,
-    /// Where its disk is mounted.
-    pub(crate) at: PathBuf,
     pub(crate) disk: Option<Disk>,
     pub(crate) clock: Option<Clock>,
     /// What it printed, over all its lives.
@@ -73,7 +71,6 @@ impl Node {
             http,
             cluster,
             data: at.join("data"),
-            at,
             disk,
             clock,
             log,

@@ -1,6 +1,6 @@
 //! How long this machine lets a thread wait for a processor. A cluster that holds an election
 //! because nobody gave it time has broken no promise.
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -20,7 +20,6 @@ pub(crate) struct Probe {
 #[derive(Default)]
 struct Shared {
     is_over: AtomicBool,
-    worst_ms: AtomicU64,
     /// (nanoseconds since the run began, milliseconds).
     stalls: Mutex<Vec<(u64, u64)>>,
 }
@@ -47,20 +46,14 @@ impl Probe {
             .filter(|(time, _)| (from_ns..=until_ns).contains(time));
         within.map(|(_, stall)| *stall).max().unwrap_or(0)
     }
-
-    /// The longest of all, in milliseconds.
-    pub(crate) fn worst_of_all_ms(&self) -> u64 {
-        self.shared.worst_ms.load(Ordering::Relaxed)
-    }
 }
 
 impl Shared {
     fn note(&self, begun: Begun, stall: Duration) {
-        let stall_ms = u64::try_from(stall.as_millis()).unwrap_or(u64::MAX);
-        self.worst_ms.fetch_max(stall_ms, Ordering::Relaxed);
         if stall < WORTH_KEEPING {
             return;
         }
+        let stall_ms = u64::try_from(stall.as_millis()).unwrap_or(u64::MAX);
         let mut stalls = self.stalls.lock().expect("no holder panics");
         if stalls.len() < KEPT_MAX {
             stalls.push((begun.elapsed_ns(), stall_ms));
