@@ -2,16 +2,22 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo stop node-kill node-start build test test-long model-runs lint fmt docs check-deps \
+.PHONY: help demo stop node-kill node-start build test test-long sim model-runs lint fmt docs check-deps \
 	check-deploy rocksdb deps clean-data
 
 ENV := source deploy/env.sh
 DATA := ./data
 DEMO = "$$CARGO_TARGET_DIR/debug/demo"
 DEMO_FLAGS = --yin "$$CARGO_TARGET_DIR/debug/yin" --data $(DATA)
+JEPSEN = "$$CARGO_TARGET_DIR/debug/jepsen"
+CLIP := tests/fixtures/clip1.mp4
+# Bash has a SECONDS of its own, so that only one that was given to make counts.
+CHAOS_SECONDS = $(if $(HOURS),$$(( $(HOURS) * 3600 )),$(if $(filter command line,$(origin SECONDS)),$(SECONDS),600))
+CHAOS_FLAGS = --yin "$$CARGO_TARGET_DIR/debug/yin" --clip $(CLIP) --out $(DATA)/jepsen \
+	$(if $(SEED),--seed $(SEED)) $(if $(NODES),--nodes $(NODES)) $(if $(RATE),--rate $(RATE))
 
 help: ## this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 	@echo "First time: make demo. It installs what is missing, builds, and starts three nodes."
 
 demo: build ## S3 and three nodes on loopback with sample data, until Ctrl-C (DETACH=1: in the background)
@@ -37,8 +43,26 @@ test: deps rocksdb ## every test; closes with "N passed, N failed"
 test-long: deps rocksdb ## the long ones as well (more rounds of the same, an hour and more)
 	@YIN_LONG=1 TEST_TIMEOUT=$${TEST_TIMEOUT:-14400} deploy/test.sh
 
+sim: deps rocksdb ## whole clusters in one thread, by seed: make sim SEEDS=300 (FROM=, PROFILE=, SECS=)
+	@$(ENV); cargo build -q -p tests --locked --bin sim
+	@$(ENV); exec "$$CARGO_TARGET_DIR/debug/sim" --seed $(or $(FROM),$$(date +%s)000) --count $(or $(SEEDS),300) \
+		--profile $(or $(PROFILE),mixed) $(if $(SECS),--seconds $(SECS))
+
 model-runs: deps rocksdb ## the state machine alone in random histories: make model-runs SEEDS=10000
 	@$(ENV); cargo run -q -p tests --locked --bin model -- --seeds $(or $(SEEDS),10000) --from $(or $(FROM),1)
+
+chaos: build ## ten minutes of all faults on a cluster of its own; as root (SECONDS=, HOURS=, SEED=, PROFILE=, NODES=, RATE=)
+	@$(ENV); exec $(JEPSEN) chaos $(CHAOS_FLAGS) --profile $(or $(PROFILE),all) --seconds $(CHAOS_SECONDS)
+
+chaos-profiles: build ## the six profiles of a minute each
+	@$(ENV); worst=0; for profile in none partition kill power links all; do \
+		code=0; $(JEPSEN) chaos $(CHAOS_FLAGS) --profile $$profile --seconds 60 || code=$$?; \
+		echo "chaos: profile $$profile ended with $$code"; \
+		[ $$code -le $$worst ] || worst=$$code; \
+	done; exit $$worst
+
+chaos-selftest: build ## each fault alone: it bites, and healing heals
+	@$(ENV); exec $(JEPSEN) self-test --yin "$$CARGO_TARGET_DIR/debug/yin" --clip $(CLIP)
 
 lint: deps ## formatting, clippy with warnings as errors
 	@$(ENV); cargo fmt --all --check
