@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo stop node-kill node-start build test test-long sim model-runs lint fmt docs check-deps \
+.PHONY: help demo stop node-kill node-start build test test-long sim model-runs plants lint fmt docs check-deps \
 	check-deploy rocksdb deps clean-data
 
 ENV := source deploy/env.sh
@@ -63,6 +63,14 @@ chaos-profiles: build ## the six profiles of a minute each
 
 chaos-selftest: build ## each fault alone: it bites, and healing heals
 	@$(ENV); exec $(JEPSEN) self-test --yin "$$CARGO_TARGET_DIR/debug/yin" --clip $(CLIP)
+
+# Built among the others, since the libraries are the same, and then moved away: nobody else shall
+# meet a planted `yin`.
+PLANTED = "$$CARGO_TARGET_DIR/planted"
+plants: deps rocksdb ## proves that planted bugs are found: make plants PLANT=canary (TRIES=, ROTATE=)
+	@$(ENV); cargo build -q --locked -p tests --bins -p node --bin yin -p jepsen --bin jepsen --features plants/planted
+	@$(ENV); mkdir -p $(PLANTED); cd "$$CARGO_TARGET_DIR/debug"; mv -f yin jepsen sim model disk plants $(PLANTED)
+	@$(ENV); exec $(PLANTED)/plants --tries $(or $(TRIES),10) $(if $(PLANT),--only $(PLANT)) $(if $(ROTATE),--rotate $(ROTATE))
 
 lint: deps ## formatting, clippy with warnings as errors
 	@$(ENV); cargo fmt --all --check

@@ -1,7 +1,9 @@
-//! The state machine alone, in random histories: a bounded number of them with every test run. The
-//! binary `model` plays more.
+//! The state machine alone and the engines alone, in random histories: a bounded number of them with
+//! every test run. The binaries `model` and `disk` play more.
+use std::path::Path;
 use std::time::SystemTime;
 
+use tests::disk_runs;
 use tests::model_runs::{run_seed, run_seeds};
 
 const STEPS: u64 = 300;
@@ -40,4 +42,29 @@ fn a_seed_is_a_history() {
     assert_eq!(once, again);
     let other = run_seed(8, STEPS).unwrap_or_else(|violation| panic!("{violation}"));
     assert_ne!(once, other);
+}
+
+/// The log and RocksDB on a real directory, damaged, cut and killed.
+#[test]
+fn engines_break_no_law() {
+    let scratch = tempfile::tempdir().expect("a directory for the files");
+    let me = Path::new(env!("CARGO_BIN_EXE_disk"));
+    let mut figures = disk_runs::Figures::default();
+    for seed in 1..=12 {
+        let played = disk_runs::run_seed(seed, scratch.path(), me);
+        figures += played.unwrap_or_else(|trouble| panic!("seed {seed}: {trouble}"));
+    }
+    assert!(figures.is_telling(), "{figures}");
+}
+
+/// A binary without the feature holds no planted bug, not even a way to ask for one.
+#[test]
+fn the_built_binary_holds_no_planted_bug() {
+    let binary = std::fs::read(tests::process::yin()).expect("it was built before the tests");
+    let holds = |what: &str| {
+        let mut windows = binary.windows(what.len());
+        windows.any(|window| window == what.as_bytes())
+    };
+    assert!(holds("YIN_"), "this is how its variables are found");
+    assert!(!holds("YIN_PLANT"), "it was built with planted bugs");
 }
