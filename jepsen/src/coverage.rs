@@ -77,13 +77,13 @@ pub(crate) fn gates(seen: &Seen<'_>) -> Vec<Gate> {
     gates
 }
 
-/// In a long run, what was planned twice has to bite once.
+/// In a long run, what was planned several times has to bite once.
 fn each_kind(seen: &Seen<'_>) -> Vec<Gate> {
     let mut planned: BTreeMap<&str, u64> = BTreeMap::new();
     for one in seen.planned {
         *planned.entry(&one.fault).or_default() += 1;
     }
-    let often = planned.into_iter().filter(|(_, count)| *count >= 2);
+    let often = planned.into_iter().filter(|(_, count)| *count >= 3);
     often
         .map(|(name, _)| Gate {
             name: format!("{name} seen to bite"),

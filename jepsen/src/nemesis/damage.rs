@@ -17,7 +17,7 @@ use crate::world::disk::flip_bit;
 use crate::world::node::Node;
 use crate::world::wait;
 
-/// A damaged node has to be a voter again, under whatever id, within this.
+/// The cluster has to be whole again, the damaged node a member under whatever id, within this.
 const GOOD_AGAIN_WITHIN: Duration = Duration::from_secs(60);
 /// A node that has to refuse its data does so within this.
 const REFUSED_WITHIN: Duration = Duration::from_secs(15);
@@ -100,32 +100,33 @@ impl Nemesis for Damage {
     }
 }
 
-/// Every voter runs, votes and has caught up; gives the id of `node`.
+/// Every voter runs and has caught up, there are as many as there should be, and `node` is a member
+/// that answers; gives its id.
 async fn all_are_well(scene: &Scene, node: &Node) -> Result<u64, Refusal> {
     let skip = |why: String| Refusal::Skip(format!("{why}: losing more would lose data"));
-    let statuses = scene.world.statuses().await;
-    let mut id = None;
-    let founders = statuses.into_iter().take(scene.world.options.nodes);
-    let mut standing = Vec::new();
-    for (one, status) in founders {
-        let status = status.ok_or_else(|| skip(format!("{} does not answer", one.name)))?;
-        if one.name == node.name {
-            id = Some(status.node);
-        }
-        standing.push((one, status));
+    let statuses = scene.world.statuses().await.into_iter();
+    let standing: Vec<_> = statuses
+        .filter_map(|(one, status)| Some((one.name.clone(), status?)))
+        .collect();
+    let latest = standing
+        .iter()
+        .max_by_key(|(_, status)| (status.role == "leader", status.term, status.committed_index));
+    let (_, latest) = latest.ok_or_else(|| skip("nobody answers".into()))?;
+    if latest.role != "leader" || latest.voters.len() < scene.world.options.nodes.min(3) {
+        return Err(skip("there are too few voters, or nobody leads".into()));
     }
-    let most = standing.iter().map(|(_, status)| status.committed_index);
-    let most = most.max().unwrap_or(0);
-    for (one, status) in &standing {
-        if status.applied_index + BEHIND_MAX < most {
-            return Err(skip(format!("{} is behind", one.name)));
-        }
-        let is_voter = status.voters.contains(&status.node);
-        if !is_voter && scene.world.options.nodes <= 3 {
-            return Err(skip(format!("{} does not vote", one.name)));
+    for voter in &latest.voters {
+        let its = standing.iter().find(|(_, status)| status.node == *voter);
+        let (name, its) = its.ok_or_else(|| skip(format!("node {voter} does not answer")))?;
+        if its.applied_index + BEHIND_MAX < latest.committed_index {
+            return Err(skip(format!("{name} is behind")));
         }
     }
-    id.ok_or_else(|| skip("it is no founder".into()))
+    let id = standing.iter().find(|(name, _)| *name == node.name);
+    let id = id.map(|(_, status)| status.node);
+    let is_member = |id: &u64| latest.voters.contains(id) || latest.learners.contains(id);
+    id.filter(is_member)
+        .ok_or_else(|| skip(format!("{} is no member", node.name)))
 }
 
 /// The segment that holds the most, and how much.
@@ -205,8 +206,11 @@ impl Fault for Damaged {
             all_are_well(scene, &self.node).await.ok()
         });
         match good.await {
-            Some(id) if id == self.id => Ok("votes again under its old id".into()),
-            Some(id) => Ok(format!("votes again, as node {id} instead of {}", self.id)),
+            Some(id) if id == self.id => Ok("a good member under its old id".into()),
+            Some(id) => Ok(format!(
+                "a good member, as node {id} instead of {}",
+                self.id
+            )),
             None => {
                 // Nobody else may lose anything in this run.
                 if let Some(data) = self.data.take() {

@@ -82,10 +82,13 @@ impl Node {
         format!("http://{}", self.http)
     }
 
-    /// The process, if it was started and not awaited.
+    /// The process, while it runs. One that has ended has no id any more: it may be another's.
     pub(crate) fn pid(&self) -> Option<Pid> {
-        let life = self.life.lock().expect("no holder panics");
-        let child = life.child.as_ref()?;
+        let mut life = self.life.lock().expect("no holder panics");
+        let child = life.child.as_mut()?;
+        if !matches!(child.try_wait(), Ok(None)) {
+            return None;
+        }
         Pid::from_raw(i32::try_from(child.id()).expect("a process id fits"))
     }
 
@@ -142,10 +145,11 @@ impl Node {
     }
 
     fn start_with(&self, world: &World, errors: Stdio, says: &str) -> Result<()> {
-        let mut life = self.life.lock().expect("no holder panics");
-        if life.child.is_some() {
+        if self.is_running() {
             bail!("{} runs already", self.name);
         }
+        let mut life = self.life.lock().expect("no holder panics");
+        life.unread = None;
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "KILL", "--"]);
         if let Some(clock) = &self.clock {
@@ -225,18 +229,14 @@ impl Node {
         ended.with_context(|| format!("{} still runs after {within:?}", self.name))
     }
 
-    /// How it ended, if it did; then it can be started again.
+    /// How its last life ended, if it did.
     pub(crate) fn ended(&self) -> Option<ExitStatus> {
         let mut life = self.life.lock().expect("no holder panics");
-        let status = life.child.as_mut()?.try_wait().ok().flatten()?;
-        life.child = None;
-        life.unread = None;
-        Some(status)
+        life.child.as_mut()?.try_wait().ok().flatten()
     }
 
     /// Is there a process, and has it not ended?
     pub(crate) fn is_running(&self) -> bool {
-        self.ended();
         self.pid().is_some()
     }
 
