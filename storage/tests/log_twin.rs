@@ -115,6 +115,8 @@ fn a_power_cut_takes_what_was_not_synced() {
     assert!(lost.try_recv().unwrap().is_err(), "who waits is told");
     assert!(append(&log, vec![(3, entry(3, 5))]).is_err());
     assert_eq!(killed.held().last, Some(2), "a kill takes nothing");
+    assert_eq!(log.power_cut_leaving(1).held().last, Some(2));
+    assert_eq!(log.power_cut_leaving(0).held().last, Some(1));
     let cut = log.power_cut();
     assert_eq!(cut.held().last, Some(1));
 }

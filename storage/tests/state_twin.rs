@@ -240,6 +240,11 @@ fn the_twin_has_two_tiers() {
     let killed = state.kill();
     assert_eq!(killed.read().unwrap().marker, "9");
     assert!(state.commit(put(3), Bytes::new()).is_err());
+    for (commits, marker, value) in [(0, "one", 1), (1, "2", 2), (5, "6", 6), (99, "9", 9)] {
+        let reading = state.power_cut_leaving(commits).read().unwrap();
+        assert_eq!(reading.marker, marker);
+        assert_eq!(reading.view.get(&[1]).unwrap(), Some(vec![value]));
+    }
     let cut = state.power_cut();
     let reading = cut.read().unwrap();
     assert_eq!(reading.marker, "one");

@@ -101,6 +101,21 @@ impl MemoryLog {
         self.reborn(contents)
     }
 
+    /// As [`MemoryLog::power_cut`], but so many of the unsynced writes had reached the disk: the
+    /// first ones, since all writes are one order.
+    #[must_use]
+    pub fn power_cut_leaving(&self, writes: usize) -> MemoryLog {
+        let contents = {
+            let inner = self.lock();
+            let mut contents = inner.synced.clone();
+            for change in inner.unsynced.iter().take(writes) {
+                contents.apply(change);
+            }
+            contents
+        };
+        self.reborn(contents)
+    }
+
     fn reborn(&self, contents: Contents) -> MemoryLog {
         self.fail("the process was killed");
         let inner = Inner {

@@ -3,6 +3,7 @@
 //! It has the two tiers of a disk: what is committed, and what is durable. [`MemoryState::kill`]
 //! gives what a killed process finds when it starts again, [`MemoryState::power_cut`] what is left
 //! at least after a power cut. Its snapshots are streams of its own: twins and engines do not mix.
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::Bytes;
@@ -29,6 +30,8 @@ struct Inner {
     versions: Arc<Mutex<Versions>>,
     marker: Bytes,
     durable_marker: Bytes,
+    /// The markers of the versions that are not durable yet.
+    markers: BTreeMap<u64, Bytes>,
     /// The newest last; those that wait for their installation are marked.
     snapshots: Vec<Snapshot>,
     end: Option<String>,
@@ -56,26 +59,30 @@ impl MemoryState {
     /// The state as a killed process finds it when it starts again; this one fails from now on.
     #[must_use]
     pub fn kill(&self) -> MemoryState {
-        self.reborn(false)
+        self.reborn(u64::MAX)
     }
 
     /// The state after a power cut that left no more than was durable; this one fails from now on.
     #[must_use]
     pub fn power_cut(&self) -> MemoryState {
-        self.reborn(true)
+        self.reborn(0)
     }
 
-    fn reborn(&self, is_power_cut: bool) -> MemoryState {
+    /// As [`MemoryState::power_cut`], but so many of the commits after what was durable had reached
+    /// the disk: the first ones.
+    #[must_use]
+    pub fn power_cut_leaving(&self, commits: u64) -> MemoryState {
+        self.reborn(commits)
+    }
+
+    fn reborn(&self, commits: u64) -> MemoryState {
         let mut inner = self.lock();
         inner.end = Some("the process was killed".to_owned());
         let (marker, pairs) = {
             let versions = lock(&inner.versions);
-            if is_power_cut {
-                let pairs = versions.pairs(versions.durable);
-                (inner.durable_marker.clone(), pairs)
-            } else {
-                (inner.marker.clone(), versions.pairs(versions.now))
-            }
+            let left = versions.durable.saturating_add(commits).min(versions.now);
+            let marker = inner.markers.get(&left).unwrap_or(&inner.durable_marker);
+            (marker.clone(), versions.pairs(left))
         };
         let mut versions = Versions::default();
         versions.replace(pairs);
@@ -83,6 +90,7 @@ impl MemoryState {
         let reborn = Inner {
             versions: Arc::new(Mutex::new(versions)),
             durable_marker: marker.clone(),
+            markers: BTreeMap::new(),
             marker,
             snapshots: inner.snapshots.clone(),
             end: None,
@@ -117,7 +125,12 @@ impl StateStore for MemoryState {
     fn commit(&self, changes: Changes, marker: Bytes) -> Result<(), Fault> {
         key::check(&changes)?;
         let mut inner = self.alive()?;
-        lock(&inner.versions).commit(changes);
+        let version = {
+            let mut versions = lock(&inner.versions);
+            versions.commit(changes);
+            versions.now
+        };
+        inner.markers.insert(version, marker.clone());
         inner.marker = marker;
         Ok(())
     }
@@ -184,6 +197,7 @@ impl Inner {
         let mut versions = lock(&self.versions);
         versions.durable = versions.now;
         drop(versions);
+        self.markers.clear();
         self.durable_marker = self.marker.clone();
     }
 
