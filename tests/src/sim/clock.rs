@@ -9,6 +9,9 @@ use raft::clock::Clock;
 
 static NOW_MS: AtomicU64 = AtomicU64::new(0);
 
+/// How much every wall clock was set forward, since more time is meant to have passed.
+static SKIPPED_MS: AtomicI64 = AtomicI64::new(0);
+
 /// Some day in 2027.
 const EPOCH_MS: i64 = 1_800_000_000_000;
 
@@ -19,6 +22,11 @@ pub fn now_ms() -> u64 {
 
 pub(crate) fn set_ms(now: u64) {
     NOW_MS.store(now, Ordering::Relaxed);
+}
+
+/// For every wall clock this much time passes at once.
+pub(crate) fn skip_ms(ms: i64) {
+    SKIPPED_MS.fetch_add(ms, Ordering::Relaxed);
 }
 
 /// A node's wall clock: it may be wrong, and it may run too fast or too slow.
@@ -50,7 +58,8 @@ impl Clock for WallClock {
     fn now(&self) -> Timestamp {
         let ran = i64::try_from(now_ms()).unwrap_or(i64::MAX / 2);
         let gained = ran / 1_000 * self.drift.load(Ordering::Relaxed) / 1_000;
-        let now = EPOCH_MS + ran + gained + self.ahead_ms.load(Ordering::Relaxed);
+        let skipped = SKIPPED_MS.load(Ordering::Relaxed);
+        let now = EPOCH_MS + skipped + ran + gained + self.ahead_ms.load(Ordering::Relaxed);
         Timestamp(u64::try_from(now).unwrap_or(0))
     }
 }

@@ -84,6 +84,23 @@ impl Platter {
         usual
     }
 
+    /// How many of the log's unsynced writes and of the state's commits had reached the disk by
+    /// themselves: none or all, mostly.
+    fn left_by_power_cut(&self) -> (usize, u64) {
+        let dice = &mut self.lock().dice;
+        let writes = match dice.roll(4) {
+            0..=1 => 0,
+            2 => dice.roll(6),
+            _ => 1_000,
+        };
+        let commits = match dice.roll(3) {
+            0 => 0,
+            1 => dice.roll(60),
+            _ => dice.roll(5),
+        };
+        (usize::try_from(writes).expect("a thousand"), commits)
+    }
+
     /// Whether this sync fails.
     pub(crate) fn take_failure(&self) -> bool {
         std::mem::take(&mut self.lock().fails_next_sync)
@@ -154,17 +171,18 @@ impl Disk {
     /// # Errors
     /// When the state cannot be read.
     pub(crate) fn reborn(&self, is_power_cut: bool) -> Result<Self, String> {
-        let (log, state) = if is_power_cut {
-            (
-                self.log.memory().power_cut(),
-                self.state.memory().power_cut(),
-            )
-        } else {
-            (self.log.memory().kill(), self.state.memory().kill())
+        let left = is_power_cut.then(|| self.platter.left_by_power_cut());
+        let (log, state) = match left {
+            Some((writes, commits)) => (
+                self.log.memory().power_cut_leaving(writes),
+                self.state.memory().power_cut_leaving(commits),
+            ),
+            None => (self.log.memory().kill(), self.state.memory().kill()),
         };
         let (at, hash) = look(&state)?;
         let node = self.platter.node;
-        self.platter.watch.reborn(node, is_power_cut, at, hash);
+        let left = left.map(|(writes, _)| writes);
+        self.platter.watch.reborn(node, left, at, hash);
         Ok(Self::with(self.platter.next_life(), log, state, hash))
     }
 }

@@ -13,6 +13,8 @@ pub(crate) enum Deed {
     Resume(u64),
     Heal,
     CorrectClock(u64),
+    /// Members that are gone for ever are taken out, others take their place.
+    Repair,
 }
 
 /// A fault of the choice.
@@ -36,6 +38,10 @@ pub(crate) enum Kind {
     HandOver,
     Snapshot,
     Members,
+    /// A node loses its disk, and another takes its place.
+    Wipe,
+    /// Hours pass.
+    TimePasses,
 }
 
 impl Kind {
@@ -44,6 +50,7 @@ impl Kind {
         use Kind::{
             Bridge, ClockJump, CutAtWrite, Drift, HandOver, Isolate, Kill, KillAll, Members,
             OneWay, Partition, Pause, PowerCut, PowerCutAll, SlowLinks, Snapshot, SyncError,
+            TimePasses, Wipe,
         };
         match profile {
             Profile::Calm => &[],
@@ -88,6 +95,8 @@ impl Kind {
                 Snapshot,
                 Members,
                 Members,
+                Wipe,
+                TimePasses,
             ],
         }
     }

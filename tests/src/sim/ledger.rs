@@ -24,6 +24,8 @@ enum Change {
     Vote(Vote),
     Truncate(u64),
     Purge(u64),
+    /// A marker that nothing is judged by; it is a write like others.
+    Committed,
 }
 
 /// One node's disk.
@@ -47,6 +49,7 @@ impl Tier {
                 self.entries.split_off(index);
             }
             Change::Purge(index) => self.entries = self.entries.split_off(&(index + 1)),
+            Change::Committed => {}
         }
     }
 }
@@ -73,6 +76,10 @@ impl Ledger {
         self.change(Change::Purge(index));
     }
 
+    pub(crate) fn committed(&mut self) {
+        self.change(Change::Committed);
+    }
+
     /// Everything that is written is on the disk now.
     pub(crate) fn sync(&mut self) {
         for change in std::mem::take(&mut self.pending) {
@@ -85,11 +92,14 @@ impl Ledger {
         self.sync();
     }
 
-    /// What was not synced is gone; tells how much that was.
-    pub(crate) fn power_cut(&mut self) -> usize {
-        let lost = std::mem::take(&mut self.pending).len();
+    /// Of what was not synced only so many writes are left; tells how many are gone.
+    pub(crate) fn power_cut(&mut self, left: usize) -> usize {
+        let pending = std::mem::take(&mut self.pending);
+        for change in pending.iter().take(left) {
+            self.synced.apply(change);
+        }
         self.written = self.synced.clone();
-        lost
+        pending.len().saturating_sub(left)
     }
 
     /// Would this entry be there after a power cut?
@@ -122,7 +132,7 @@ mod tests {
         ledger.sync();
         ledger.append(2, held(1));
         assert!(ledger.is_durable(1, 1) && !ledger.is_durable(2, 1));
-        assert_eq!(ledger.power_cut(), 1);
+        assert_eq!(ledger.power_cut(0), 1);
         assert!(!ledger.written.entries.contains_key(&2));
         ledger.append(2, held(2));
         ledger.kill();
@@ -130,5 +140,9 @@ mod tests {
         ledger.truncate(2);
         ledger.sync();
         assert!(!ledger.is_durable(2, 2));
+        ledger.append(2, held(3));
+        ledger.append(3, held(3));
+        assert_eq!(ledger.power_cut(1), 1);
+        assert!(ledger.is_durable(2, 3) && !ledger.is_durable(3, 3));
     }
 }

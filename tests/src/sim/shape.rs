@@ -76,7 +76,7 @@ impl Shape {
         let election_min_ms = heartbeat_ms * dice.between(3, 5);
         Self {
             nodes,
-            clients: usize::try_from(dice.between(3, 6)).expect("a handful"),
+            clients: usize::try_from(dice.between(3, 7)).expect("a handful"),
             timing: Timing {
                 heartbeat_ms,
                 election_min_ms,
@@ -99,7 +99,7 @@ impl Shape {
             },
             fault_every_ms: (100, dice.between(400, 2_500)),
             fault_lasts_ms: (50, dice.between(300, 3_000)),
-            think_ms: (1, dice.between(10, 80)),
+            think_ms: (0, dice.between(4, 60)),
             write_timeout_ms: dice.between(500, 3_000),
             read_timeout_ms: dice.between(500, 2_000),
         }

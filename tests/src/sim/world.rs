@@ -3,7 +3,7 @@
 mod judge;
 mod strike;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -43,6 +43,8 @@ pub struct Options {
     pub seconds: u64,
     pub profile: Profile,
     pub trace: Trace,
+    /// Alters the history before it is judged: must always be found.
+    pub is_canary: bool,
     /// A directory of its own that may be written to.
     pub spool: std::path::PathBuf,
 }
@@ -106,6 +108,8 @@ pub(crate) struct World {
     deeds: BTreeMap<(u64, u64), Deed>,
     deed_count: u64,
     has_faults: bool,
+    /// Nodes that lost their disks.
+    gone: BTreeSet<u64>,
 }
 
 /// Makes once what the process keeps, such as the calibration of a clock that nobody looks at.
@@ -161,6 +165,7 @@ impl World {
             watch: watch.clone(),
             shape: Arc::clone(&shape),
             is_over: Arc::default(),
+            blobs: blobs.clone(),
         };
         let ground = Ground {
             shape: Arc::clone(&shape),
@@ -185,6 +190,7 @@ impl World {
             deeds: BTreeMap::new(),
             deed_count: 0,
             has_faults: false,
+            gone: BTreeSet::new(),
             options,
         })
     }
@@ -205,6 +211,7 @@ impl World {
         self.converge()?;
         self.lobby.is_over.store(true, Ordering::Relaxed);
         self.wait_for(clients, STAGE_WITHIN_MS, "the clients' last requests")?;
+        self.last_writes(&stage)?;
         self.last_reads(&stage)?;
         self.judge_all()
     }
@@ -219,11 +226,11 @@ impl World {
     }
 
     fn set_stage(&mut self) -> Go<Stage> {
-        let (lobby, blobs) = (self.lobby.clone(), self.blobs.clone());
+        let lobby = self.lobby.clone();
         let dice = Dice::new(self.options.seed, "stage");
         let setting = self
             .outside
-            .spawn(async move { lobby.set_stage(&blobs, dice).await });
+            .spawn(async move { lobby.set_stage(dice).await });
         self.wait_for(setting, STAGE_WITHIN_MS, "setting the stage")?
             .map_err(Stop::Broken)
     }

@@ -42,6 +42,9 @@ pub(crate) struct Flags {
     /// mixed, calm, crashes or partitions.
     #[arg(long, default_value = "mixed", value_parser = profile)]
     profile: Profile,
+    /// Alters the history before it is judged: a run that does not find that finds nothing.
+    #[arg(long)]
+    canary: bool,
 }
 
 fn profile(name: &str) -> Result<Profile, String> {
@@ -88,6 +91,7 @@ fn one(flags: &Flags) -> Result<Outcome, String> {
         seconds: seconds(flags),
         profile: flags.profile,
         trace: trace.clone(),
+        is_canary: flags.canary,
         spool: spool.clone(),
     });
     trace.finish().map_err(in_words)?;

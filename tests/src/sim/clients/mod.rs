@@ -4,7 +4,9 @@ mod chat;
 mod comments;
 pub(crate) mod finish;
 mod likes;
+mod names;
 pub(crate) mod stage;
+mod videos;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -15,6 +17,7 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, Request};
 use http_body_util::Full;
 use serde_json::Value;
+use storage::blob::MemoryBlobs;
 use tokio::time::sleep;
 
 use self::stage::{Stage, User};
@@ -35,6 +38,7 @@ pub(crate) struct Lobby {
     pub(crate) watch: Watch,
     pub(crate) shape: Arc<Shape>,
     pub(crate) is_over: Arc<AtomicBool>,
+    pub(crate) blobs: MemoryBlobs,
 }
 
 /// What became of a request.
@@ -117,7 +121,7 @@ impl Client {
             let Some(node) = self.node() else {
                 continue;
             };
-            match self.dice.roll(20) {
+            match self.dice.roll(24) {
                 0..=2 => self.like(node).await,
                 3..=4 => self.follow(node).await,
                 5..=8 => self.comment(node).await,
@@ -126,6 +130,10 @@ impl Client {
                 13..=14 => self.read_likes(node).await,
                 15 => self.read_follows(node).await,
                 16..=17 => self.read_comments(node).await,
+                18 => self.publish(node).await,
+                19 => self.read_published(node).await,
+                20 => self.claim_name(node).await,
+                21 => self.sweep(node).await,
                 _ => self.listen(node).await,
             }
         }
@@ -156,18 +164,22 @@ impl Client {
         let glue = if path.contains('?') { '&' } else { '?' };
         let uri = format!("{path}{glue}token={}", self.me.token);
         let position = match fresh {
-            Fresh::Session => self.position.as_deref(),
+            Fresh::Session => self.position.clone(),
             Fresh::Newest => None,
         };
-        let request = request(method, &uri, position);
+        let request = request(method, &uri, position.as_deref());
         let patience = Duration::from_millis(self.lobby.shape.write_timeout_ms + 1_000);
         let heard = self.lobby.doors.ask(node, request, patience).await;
-        if let Heard::Answer(answer) = &heard
-            && let Some(position) = header(&answer.headers, POSITION)
-        {
-            self.position = Some(position.to_owned());
+        let told = match &heard {
+            Heard::Answer(answer) => header(&answer.headers, POSITION).map(str::to_owned),
+            Heard::Refused | Heard::Nothing => None,
+        };
+        let reply = understand(heard);
+        // Who sends no position is told where that node stood when it failed: that may be behind.
+        if told.is_some() && (position.is_some() || matches!(reply, Reply::Done(_))) {
+            self.position = told;
         }
-        understand(heard)
+        reply
     }
 
     async fn post(&mut self, node: u64, path: &str) -> Reply {

@@ -13,7 +13,7 @@ use model::video::{BlobRef, Publish};
 use raft::clock::Clock;
 use raft::replica::{Error, Proposal, Replica, Written};
 use sha2::{Digest, Sha256};
-use storage::blob::{Blobs, MemoryBlobs};
+use storage::blob::Blobs;
 use tokio::time::sleep;
 use transport::memory::address_of;
 use transport::network::PeerId;
@@ -60,7 +60,7 @@ impl Lobby {
     ///
     /// # Errors
     /// Which step did not succeed, and why.
-    pub(crate) async fn set_stage(&self, blobs: &MemoryBlobs, mut dice: Dice) -> Step<Stage> {
+    pub(crate) async fn set_stage(&self, mut dice: Dice) -> Step<Stage> {
         self.found(&mut dice).await?;
         self.form().await?;
         let mut users = Vec::new();
@@ -70,7 +70,7 @@ impl Lobby {
         let mut videos = Vec::new();
         let author = users.first().cloned().ok_or("no users")?;
         for number in 0..VIDEOS {
-            videos.push(self.publish(blobs, &mut dice, &author, number).await?);
+            videos.push(self.publish(&mut dice, &author, number).await?);
         }
         Ok(Stage { users, videos })
     }
@@ -122,24 +122,8 @@ impl Lobby {
         Err(format!("{name} could not be registered"))
     }
 
-    async fn publish(
-        &self,
-        blobs: &MemoryBlobs,
-        dice: &mut Dice,
-        author: &User,
-        number: u64,
-    ) -> Step<u64> {
-        let [video, cover] = ["v", "c"].map(|kind| format!("{kind}/{number}"));
-        for key in [&video, &cover] {
-            let body = Bytes::from(key.clone());
-            let put = blobs.put(key, "video/mp4", body).await;
-            put.map_err(|error| error.to_string())?;
-        }
-        let operation = Operation::Publish(Publish {
-            title: format!("video {number}"),
-            video: blob(video),
-            cover: blob(cover),
-        });
+    async fn publish(&self, dice: &mut Dice, author: &User, number: u64) -> Step<u64> {
+        let operation = self.upload(&format!("video{number}")).await?;
         let proposal = Proposal {
             actor: Some(token_hash(&author.token)?),
             ..proposal(dice, &WallClock::default(), operation)
@@ -148,6 +132,21 @@ impl Lobby {
             Replied::Published { video, .. } => Ok(video.0),
             other => Err(format!("publishing: {other:?}")),
         }
+    }
+
+    /// Puts the bytes of a video into the bucket; what is left to do is to say so in the log.
+    pub(crate) async fn upload(&self, title: &str) -> Step<Operation> {
+        let [video, cover] = ["v", "c"].map(|kind| format!("{kind}/{title}"));
+        for key in [&video, &cover] {
+            let body = Bytes::from(key.clone());
+            let put = self.blobs.put(key, "video/mp4", body).await;
+            put.map_err(|error| error.to_string())?;
+        }
+        Ok(Operation::Publish(Publish {
+            title: title.to_owned(),
+            video: blob(video),
+            cover: blob(cover),
+        }))
     }
 
     async fn propose(&self, proposal: Proposal) -> Step<Written> {
@@ -190,7 +189,7 @@ pub(crate) fn token_hash(token: &str) -> Step<TokenHash> {
     Ok(TokenHash(Sha256::digest(secret).into()))
 }
 
-pub(crate) fn blob(key: String) -> BlobRef {
+fn blob(key: String) -> BlobRef {
     BlobRef {
         bytes: key.len() as u64,
         sha256: Sha256::digest(&key).into(),

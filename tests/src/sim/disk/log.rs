@@ -116,7 +116,9 @@ impl LogStore for SimLog {
 
     async fn save_committed(&self, committed: Bytes) -> io::Result<()> {
         self.step()?;
-        self.memory.save_committed(committed).await
+        self.memory.save_committed(committed).await?;
+        self.platter.watch.committed_written(self.platter.node);
+        Ok(())
     }
 
     async fn truncate_from(&self, index: u64) -> io::Result<()> {

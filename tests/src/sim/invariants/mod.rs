@@ -147,6 +147,10 @@ impl Watch {
         inner.ledger(node).truncate(index);
     }
 
+    pub(crate) fn committed_written(&self, node: u64) {
+        self.lock().ledger(node).committed();
+    }
+
     pub(crate) fn purged(&self, node: u64, index: u64) {
         note!(self.trace, "n{node} purges to {index}");
         let mut inner = self.lock();
@@ -231,14 +235,17 @@ impl Watch {
         ledger.covered = ledger.covered.max(index);
     }
 
-    /// A node's disk after its process died, or after a power cut.
-    pub(crate) fn reborn(&self, node: u64, is_power_cut: bool, to: Option<LogId>, hash: u64) {
+    /// A node's disk after its process died; after a power cut that left so many of the writes that
+    /// were not synced.
+    pub(crate) fn reborn(&self, node: u64, left: Option<usize>, to: Option<LogId>, hash: u64) {
         let mut inner = self.lock();
-        let lost = if is_power_cut {
-            inner.ledger(node).power_cut()
-        } else {
-            inner.ledger(node).kill();
-            0
+        let is_power_cut = left.is_some();
+        let lost = match left {
+            Some(left) => inner.ledger(node).power_cut(left),
+            None => {
+                inner.ledger(node).kill();
+                0
+            }
         };
         inner.coverage.lost_writes += lost as u64;
         let index = to.map(|id| id.index);

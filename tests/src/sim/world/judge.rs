@@ -2,9 +2,9 @@
 //! kept its promises.
 use std::sync::Arc;
 
-use checkers::history;
+use checkers::history::{self, Action, Event, Kind};
 use checkers::verdict::Verdict as Judged;
-use checkers::{counter, ordered_log, register, set_full};
+use checkers::{counter, graph, ordered_log, register, set_full, unique};
 use raft::replica::Role;
 use storage::state::StateStore;
 
@@ -13,6 +13,7 @@ use crate::sim::clients::Client;
 use crate::sim::clients::stage::Stage;
 use crate::sim::clock;
 use crate::sim::dice::Dice;
+use crate::sim::faults::Deed;
 use crate::sim::invariants::Coverage;
 use crate::sim::shape::Profile;
 use crate::sim::trace::note;
@@ -28,6 +29,7 @@ impl World {
         note!(self.trace, "everything is mended");
         self.has_faults = false;
         self.deeds.clear();
+        self.later(1, Deed::Repair);
         self.net.heal();
         for host in self.hosts.values_mut() {
             host.clock.correct();
@@ -83,13 +85,28 @@ impl World {
     }
 
     /// Who is a member now.
-    fn members(&self) -> Vec<u64> {
-        let leader = self.leader().and_then(|id| self.hosts[&id].running());
+    pub(super) fn members(&self) -> Vec<u64> {
+        let leader = self.leader().and_then(|id| self.hosts.get(&id)?.running());
         let Some(status) = leader.map(|leader| leader.replica.status()) else {
             return Vec::new();
         };
         let members = status.voters.iter().chain(&status.learners);
         members.map(|member| member.0).collect()
+    }
+
+    /// Every member takes a write now.
+    pub(super) fn last_writes(&mut self, stage: &Arc<Stage>) -> Go {
+        for node in self.members() {
+            let dice = Dice::new(self.options.seed, &format!("last write {node}"));
+            let client = Client::new(self.lobby.clone(), Arc::clone(stage), 0, dice);
+            let mut client = client.guest();
+            let writing = self
+                .outside
+                .spawn(async move { client.write_at_last(node).await });
+            let judged = self.wait_for(writing, READ_WITHIN_MS, "the last writes")?;
+            self.watch.judge("liveness", judged);
+        }
+        Ok(())
     }
 
     pub(super) fn last_reads(&mut self, stage: &Arc<Stage>) -> Go {
@@ -154,7 +171,10 @@ impl World {
     }
 
     fn judge_history(&self) {
-        let events = self.lobby.record.events();
+        let mut events = self.lobby.record.events();
+        if self.options.is_canary || plants::is(plants::CANARY) {
+            damage(&mut events);
+        }
         let calls = match history::calls(&events) {
             Ok(calls) => calls,
             Err(why) => {
@@ -168,6 +188,8 @@ impl World {
             ("nothing acknowledged is lost", set_full::check(&calls)),
             ("one order per conversation", ordered_log::check(&calls)),
             ("counts are possible", counter::check(&calls)),
+            ("a name has one winner", unique::check(&calls)),
+            ("both ends of an edge agree", graph::check(&calls)),
         ];
         for (invariant, verdict) in verdicts {
             if let Judged::Invalid { why, operations } = verdict {
@@ -197,6 +219,20 @@ impl World {
             return Verdict::Unknown(format!("{faults} faults, {elections} elections"));
         }
         Verdict::Pass
+    }
+}
+
+/// Empties the last set that was read.
+fn damage(events: &mut [Event]) {
+    let is_full = |event: &&mut Event| {
+        let is_read =
+            matches!(&event.action, Action::ReadSet { elements: Some(it), .. } if !it.is_empty());
+        event.kind == Kind::Ok && is_read
+    };
+    if let Some(event) = events.iter_mut().rev().find(is_full)
+        && let Action::ReadSet { elements, .. } = &mut event.action
+    {
+        *elements = Some(Vec::new());
     }
 }
 

@@ -13,6 +13,8 @@ use crate::sim::trace::note;
 
 /// Ids of nodes go up to this: a run adds only a few.
 const NODES_MAX: u64 = 12;
+/// How often it is looked at whether members are gone.
+const REPAIR_EVERY_MS: u64 = 700;
 
 impl World {
     pub(super) fn do_deeds(&mut self) -> Go {
@@ -50,6 +52,7 @@ impl World {
                 }
             }
             Deed::Heal => self.net.heal(),
+            Deed::Repair => self.repair()?,
             Deed::CorrectClock(id) => {
                 if let Some(host) = self.hosts.get(&id) {
                     host.clock.correct();
@@ -93,6 +96,11 @@ impl World {
             Kind::HandOver => self.order(node, Order::HandOver),
             Kind::Snapshot => self.order(node, Order::Snapshot),
             Kind::Members => self.change_members(node)?,
+            Kind::Wipe => self.wipe(node)?,
+            Kind::TimePasses => {
+                let minutes = i64::try_from(self.faults.between(10, 120)).expect("a few hours");
+                clock::skip_ms(minutes * 60_000);
+            }
         }
         Ok(())
     }
@@ -225,6 +233,50 @@ impl World {
                 }
             }
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// A node's disk is lost: its id never comes back, a new node takes its place. Only one at a
+    /// time, or more than Raft can bear would be gone.
+    fn wipe(&mut self, node: u64) -> Go {
+        let next = self.hosts.keys().next_back().map_or(1, |last| last + 1);
+        let members = self.members();
+        let is_repaired = self.gone.iter().all(|gone| !members.contains(gone));
+        if next > NODES_MAX || members.len() < 3 || !is_repaired || !members.contains(&node) {
+            return Ok(());
+        }
+        self.kill(node, true)?;
+        self.hosts.remove(&node);
+        // Its ledger stays: an answer that it gave before is still on its way, and was true.
+        note!(self.trace, "n{node} is wiped");
+        self.gone.insert(node);
+        self.add_host(next)?;
+        self.later(REPAIR_EVERY_MS, Deed::Repair);
+        Ok(())
+    }
+
+    /// What an operator or the membership plan does about members that are gone.
+    fn repair(&mut self) -> Go {
+        self.later(REPAIR_EVERY_MS, Deed::Repair);
+        let Some(leader) = self.leader() else {
+            return Ok(());
+        };
+        let Some(running) = self.hosts.get(&leader).and_then(super::Host::running) else {
+            return Ok(());
+        };
+        let status = running.replica.status();
+        let voters: BTreeSet<u64> = status.voters.iter().map(|id| id.0).collect();
+        let learners: BTreeSet<u64> = status.learners.iter().map(|id| id.0).collect();
+        let known: BTreeSet<u64> = voters.union(&learners).copied().collect();
+        let new = self.hosts.keys().copied().find(|id| !known.contains(id));
+        if let Some(gone) = known.intersection(&self.gone).next() {
+            self.order(leader, Order::Remove(*gone));
+        } else if let Some(learner) = learners.first().filter(|_| voters.len() < 3) {
+            let more = voters.iter().copied().chain([*learner]);
+            self.order(leader, Order::Voters(more.collect()));
+        } else if let Some(new) = new.filter(|_| voters.len() < 3) {
+            self.order(leader, Order::Learner(new));
         }
         Ok(())
     }
