@@ -21,6 +21,7 @@ mod host;
 pub mod invariants;
 mod ledger;
 mod network;
+pub mod panics;
 mod record;
 mod seams;
 pub mod shape;

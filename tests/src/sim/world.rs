@@ -24,6 +24,7 @@ use super::faults::Deed;
 use super::host::{Ground, Host};
 use super::invariants::{Coverage, Violation, Watch};
 use super::network::Net;
+use super::panics;
 use super::record::Record;
 use super::shape::{Profile, Shape};
 use super::trace::{Trace, note};
@@ -299,6 +300,14 @@ impl World {
             .collect();
         for id in blown {
             self.kill(id, true)?;
+        }
+        for panic in panics::take() {
+            note!(self.trace, "panic: {panic}");
+            if panics::is_known(&panic) {
+                self.watch.count(|it| it.panics += 1);
+            } else {
+                self.watch.judge("nothing panics", Err(panic));
+            }
         }
         if now.is_multiple_of(LOOK_EVERY_MS) {
             self.look_at_replicas()?;

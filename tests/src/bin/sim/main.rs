@@ -9,10 +9,12 @@
 mod fixed;
 mod many;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::Parser;
+use tests::sim::panics;
 use tests::sim::shape::Profile;
 use tests::sim::trace::Trace;
 use tests::sim::world::{self, Options, Outcome, Verdict};
@@ -57,12 +59,8 @@ fn main() -> ExitCode {
         return many::run(&flags);
     }
     fixed::begin(flags.seed, world::warm_up);
-    if let Ok(filter) = std::env::var("SIM_LOG") {
-        tracing_subscriber::fmt()
-            .with_env_filter(filter)
-            .with_writer(std::io::stderr)
-            .init();
-    }
+    panics::collect();
+    log();
     match one(&flags) {
         Ok(outcome) => tell(&flags, &outcome),
         Err(why) => {
@@ -71,6 +69,24 @@ fn main() -> ExitCode {
             ExitCode::from(3)
         }
     }
+}
+
+/// The product's own log goes to standard error with `SIM_LOG=1`. It is written in any case, since
+/// writing it takes of the process's randomness: the run is the same with it and without.
+fn log() {
+    let is_shown = std::env::var_os("SIM_LOG").is_some();
+    let writer = move || -> Box<dyn Write> {
+        if is_shown {
+            Box::new(std::io::stderr())
+        } else {
+            Box::new(std::io::sink())
+        }
+    };
+    tracing_subscriber::fmt()
+        .with_max_level(tracing_subscriber::filter::LevelFilter::INFO)
+        .with_ansi(false)
+        .with_writer(writer)
+        .init();
 }
 
 fn seconds(flags: &Flags) -> u64 {
