@@ -59,6 +59,13 @@ const fn by(finder: Finder, plant: Plant) -> Assigned {
     }
 }
 
+const fn not_yet(finder: Finder, plant: Plant) -> Assigned {
+    Assigned {
+        is_expected: false,
+        ..by(finder, plant)
+    }
+}
+
 /// All of them, by number.
 pub(crate) const ASSIGNED: [Assigned; 27] = [
     by(Finder::Sim, plants::LOG_UNSYNCED),
@@ -82,13 +89,16 @@ pub(crate) const ASSIGNED: [Assigned; 27] = [
     by(Finder::Disk, plants::SHORTENED_LOG),
     by(Finder::Sim, plants::SYNC_ERROR_IGNORED),
     by(Finder::Sim, plants::FALSE_NOT_APPLIED),
-    by(Finder::Sim, plants::REMOVED_SERVES),
+    not_yet(Finder::Sim, plants::REMOVED_SERVES),
     by(
         Finder::Chaos("disk-lose-log,disk-flip-log,partition-one"),
         plants::WIPED_KEEPS_ID,
     ),
     by(Finder::Model, plants::CHANCE_IN_APPLY),
-    by(Finder::Sim, plants::ROW_BEFORE_BYTES),
+    by(
+        Finder::Chaos("s3-down,s3-busy,s3-cut-uploads,s3-slow"),
+        plants::ROW_BEFORE_BYTES,
+    ),
     by(Finder::Sim, plants::COMMIT_WITHOUT_QUORUM),
     by(Finder::Sim, plants::CANARY),
 ];
