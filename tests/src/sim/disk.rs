@@ -115,6 +115,13 @@ impl Platter {
         self.lock().fails_next_sync = true;
     }
 
+    /// Nothing that was lit or armed goes off any more.
+    pub(crate) fn calm_down(&self) {
+        let mut inner = self.lock();
+        inner.fuse = None;
+        inner.fails_next_sync = false;
+    }
+
     /// Whether the power went: nothing more may come out of this node.
     pub(crate) fn is_blown(&self) -> bool {
         self.lock().is_blown

@@ -61,6 +61,9 @@ pub(crate) struct Shape {
     pub(crate) think_ms: (u64, u64),
     pub(crate) write_timeout_ms: u64,
     pub(crate) read_timeout_ms: u64,
+    /// Whether members come and go in this run, or lose their disks: both at once may take more
+    /// than Raft can bear, since a change that is under way may count on the disk that is lost.
+    pub(crate) is_resized: bool,
 }
 
 impl Shape {
@@ -102,6 +105,7 @@ impl Shape {
             think_ms: (0, dice.between(4, 60)),
             write_timeout_ms: dice.between(500, 3_000),
             read_timeout_ms: dice.between(500, 2_000),
+            is_resized: dice.roll(2) == 0,
         }
     }
 

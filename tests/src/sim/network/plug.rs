@@ -272,13 +272,15 @@ impl Network for Plug {
         tokio::select! {
             biased;
             early = &mut answered => {
-                forget.stream_to = None;
+                if !matches!(early, Err(Error::NoAnswer { .. })) {
+                    forget.stream_to = None;
+                }
                 return early;
             }
             () = sending => {}
         }
         let answer = timeout(stalled, answered).await;
-        if answer.is_ok() {
+        if matches!(answer, Ok(Ok(_) | Err(Error::Refused { .. }))) {
             forget.stream_to = None;
         }
         answer.unwrap_or_else(|_| Err(lost(peer, "the time was up")))

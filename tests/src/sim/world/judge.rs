@@ -33,6 +33,7 @@ impl World {
         self.net.heal();
         for host in self.hosts.values_mut() {
             host.clock.correct();
+            host.disk.platter.calm_down();
             host.resume();
             if !host.is_up() {
                 host.start()?;

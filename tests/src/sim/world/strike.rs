@@ -207,6 +207,9 @@ impl World {
         let Some(running) = self.hosts.get(&node).and_then(super::Host::running) else {
             return Ok(());
         };
+        if !self.shape.is_resized {
+            return Ok(());
+        }
         let status = running.replica.status();
         let voters: BTreeSet<u64> = status.voters.iter().map(|id| id.0).collect();
         let learners: Vec<u64> = status.learners.iter().map(|id| id.0).collect();
@@ -241,9 +244,11 @@ impl World {
     /// time, or more than Raft can bear would be gone.
     fn wipe(&mut self, node: u64) -> Go {
         let next = self.hosts.keys().next_back().map_or(1, |last| last + 1);
-        let members = self.members();
-        let is_repaired = self.gone.iter().all(|gone| !members.contains(gone));
-        if next > NODES_MAX || members.len() < 3 || !is_repaired || !members.contains(&node) {
+        let leader = self.leader().and_then(|id| self.hosts.get(&id)?.running());
+        let voters = leader.map_or(Vec::new(), |leader| leader.replica.status().voters);
+        let is_there = |voter: &NodeId| self.hosts.contains_key(&voter.0);
+        let is_bearable = voters.len() >= 3 && voters.iter().all(is_there);
+        if next > NODES_MAX || !is_bearable || self.shape.is_resized {
             return Ok(());
         }
         self.kill(node, true)?;
