@@ -2,7 +2,8 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo stop node-kill node-start build test test-long sim model-runs plants lint fmt docs check-deps \
+.PHONY: help demo stop node-kill node-start build test test-long sim model-runs chaos \
+	chaos-profiles chaos-selftest plants lint fmt docs check-deps \
 	check-deploy rocksdb deps clean-data
 
 ENV := source deploy/env.sh
@@ -43,23 +44,18 @@ test: deps rocksdb ## every test; closes with "N passed, N failed"
 test-long: deps rocksdb ## the long ones as well (more rounds of the same, an hour and more)
 	@YIN_LONG=1 TEST_TIMEOUT=$${TEST_TIMEOUT:-14400} deploy/test.sh
 
-sim: deps rocksdb ## whole clusters in one thread, by seed: make sim SEEDS=300 (FROM=, PROFILE=, SECS=)
-	@$(ENV); cargo build -q -p tests --locked --bin sim
+sim: build ## whole clusters in one thread, by seed: make sim SEEDS=300 (FROM=, PROFILE=, SECS=)
 	@$(ENV); exec "$$CARGO_TARGET_DIR/debug/sim" --seed $(or $(FROM),$$(date +%s)000) --count $(or $(SEEDS),300) \
 		--profile $(or $(PROFILE),mixed) $(if $(SECS),--seconds $(SECS))
 
-model-runs: deps rocksdb ## the state machine alone in random histories: make model-runs SEEDS=10000
-	@$(ENV); cargo run -q -p tests --locked --bin model -- --seeds $(or $(SEEDS),10000) --from $(or $(FROM),1)
+model-runs: build ## the state machine alone in random histories: make model-runs SEEDS=10000
+	@$(ENV); exec "$$CARGO_TARGET_DIR/debug/model" --seeds $(or $(SEEDS),10000) --from $(or $(FROM),1)
 
 chaos: build ## ten minutes of all faults on a cluster of its own; as root (SECONDS=, HOURS=, SEED=, PROFILE=, NODES=, RATE=)
 	@$(ENV); exec $(JEPSEN) chaos $(CHAOS_FLAGS) --profile $(or $(PROFILE),all) --seconds $(CHAOS_SECONDS)
 
-chaos-profiles: build ## the six profiles of a minute each
-	@$(ENV); worst=0; for profile in none partition kill power links all; do \
-		code=0; $(JEPSEN) chaos $(CHAOS_FLAGS) --profile $$profile --seconds 60 || code=$$?; \
-		echo "chaos: profile $$profile ended with $$code"; \
-		[ $$code -le $$worst ] || worst=$$code; \
-	done; exit $$worst
+chaos-profiles: build ## six profiles of a minute each, an unknown one twice
+	@$(ENV); exec deploy/chaos-profiles.sh $(JEPSEN) $(CHAOS_FLAGS)
 
 chaos-selftest: build ## each fault alone: it bites, and healing heals
 	@$(ENV); exec $(JEPSEN) self-test --yin "$$CARGO_TARGET_DIR/debug/yin" --clip $(CLIP)
@@ -68,7 +64,7 @@ chaos-selftest: build ## each fault alone: it bites, and healing heals
 # meet a planted `yin`.
 PLANTED = "$$CARGO_TARGET_DIR/planted"
 plants: deps rocksdb ## proves that planted bugs are found: make plants PLANT=canary (TRIES=, ROTATE=)
-	@$(ENV); cargo build -q --locked -p tests --bins -p node --bin yin -p jepsen --bin jepsen --features plants/planted
+	@$(ENV); cargo build --workspace --locked --bins --test house --features plants/planted
 	@$(ENV); mkdir -p $(PLANTED); cd "$$CARGO_TARGET_DIR/debug"; mv -f yin jepsen sim model disk plants $(PLANTED)
 	@$(ENV); exec $(PLANTED)/plants --tries $(or $(TRIES),10) $(if $(PLANT),--only $(PLANT)) $(if $(ROTATE),--rotate $(ROTATE))
 

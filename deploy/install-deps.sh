@@ -3,15 +3,15 @@
 #
 #   deploy/install-deps.sh        to build and run: C and C++ compilers, libclang (bindgen reads
 #                                 RocksDB's headers with it), make; for the tests that cut power
-#                                 and fill disks: mount, e2fsprogs, python3; for clocks that
-#                                 jump in jepsen: faketime
+#                                 and fill disks: mount, e2fsprogs, python3; for syncs that fail
+#                                 in jepsen: strace
 #   deploy/install-deps.sh --ci   also the linters of .ci/run
 #
 # Debian and its descendants only (apt-get, as root or through sudo). Rust is not installed: get it
 # from https://rustup.rs; rust-toolchain.toml names the version.
 set -euo pipefail
 
-packages=(ca-certificates clang e2fsprogs faketime g++ git libclang-dev make mount python3)
+packages=(ca-certificates clang e2fsprogs g++ git libclang-dev make mount python3 strace)
 if [ "${1:-}" = "--ci" ]; then
     packages+=(python3-venv shellcheck systemd)
 elif [ $# -gt 0 ]; then
