@@ -195,6 +195,8 @@ impl Fault for Damaged {
         if let Some(aside) = self.aside.take() {
             let log = self.node.data.join("log");
             if log.exists() {
+                // The next log that gets lost needs the place.
+                std::fs::remove_dir_all(aside).context("removing the lost log")?;
                 return Ok("it made a new log, which is left to it".into());
             }
             std::fs::rename(aside, log).context("giving the log back")?;
