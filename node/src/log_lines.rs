@@ -128,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_reader_that_does_not_read_stops_nobody_and_later_hears_what_it_missed() {
-        let (mut reader, writer) = std::io::pipe().unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
         let lines = Lines::start(writer).unwrap();
         let begun = Instant::now();
         let long = format!("{}\n", "x".repeat(1_000));
@@ -148,7 +148,7 @@ mod tests {
 
     #[test]
     fn a_flush_waits_for_the_lines_before_it() {
-        let (mut reader, writer) = std::io::pipe().unwrap();
+        let (mut reader, writer) = io::pipe().unwrap();
         let lines = Lines::start(writer).unwrap();
         say(&lines, "first\n");
         say(&lines, "second\n");
