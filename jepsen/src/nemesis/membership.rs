@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 
-use super::atlas::Claim;
+use super::atlas::{Claim, DATA};
 use super::{Class, Fault, Nemesis, Refusal, Scene};
 use crate::dice::Dice;
 use crate::world::abilities::Abilities;
@@ -60,7 +60,8 @@ impl Nemesis for Join {
         let token = token(scene, dice).await?;
         let (node, claim) = if is_replaced {
             let node = dice.pick(&added).clone();
-            let claim = scene.atlas.claim(&[&node.name])?;
+            let claim = scene.atlas.claim(&[&node.name, DATA])?;
+            holds_no_vote(scene, &node).await?;
             if node.is_running() {
                 node.kill().await?;
             }
@@ -80,6 +81,25 @@ impl Nemesis for Join {
             _claim: claim,
         }))
     }
+}
+
+/// A wiped voter would stay one for ever under its old id, as long as there is no decommissioning.
+async fn holds_no_vote(scene: &Scene, node: &Node) -> Result<(), Refusal> {
+    let statuses = scene.world.statuses().await;
+    let id = statuses
+        .iter()
+        .find_map(|(one, status)| (one.name == node.name).then_some(status.as_ref()?.node));
+    let id = id.ok_or_else(|| {
+        Refusal::Skip(format!("{} does not answer: it may be a voter", node.name))
+    })?;
+    let mut known = statuses.iter().filter_map(|(_, status)| status.as_ref());
+    if known.any(|status| status.voters.contains(&id)) {
+        return Err(Refusal::Skip(format!(
+            "{} became a voter: wiping it would cost the cluster a vote",
+            node.name
+        )));
+    }
+    Ok(())
 }
 
 /// A join token, from any founder that gives one.

@@ -81,7 +81,10 @@ impl Disk {
     /// # Errors
     /// When it cannot be removed.
     pub(crate) fn free(&self) -> Result<()> {
-        std::fs::remove_file(self.ballast()).context("removing the ballast")
+        std::fs::remove_file(self.ballast()).context("removing the ballast")?;
+        // Or a power cut that follows at once gives the ballast back.
+        let at = File::open(&self.at).context("opening the disk")?;
+        at.sync_all().context("syncing that the ballast is gone")
     }
 
     pub(crate) fn free_bytes(&self) -> Result<u64> {
