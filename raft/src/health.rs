@@ -40,6 +40,7 @@ pub(crate) async fn run(core: Arc<Core>) {
     let every = Duration::from_millis(core.options.timing.watch_ms);
     let mut every = tokio::time::interval(every);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut half_way = None;
     loop {
         tokio::select! {
             biased;
@@ -49,12 +50,12 @@ pub(crate) async fn run(core: Arc<Core>) {
         tokio::select! {
             biased;
             _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
-            () = look(&core) => {}
+            () = look(&core, &mut half_way) => {}
         }
     }
 }
 
-async fn look(core: &Arc<Core>) {
+async fn look(core: &Arc<Core>, half_way: &mut Option<u64>) {
     look_at_disk(core);
     let Ok(raft) = core.raft() else {
         return;
@@ -63,8 +64,10 @@ async fn look(core: &Arc<Core>) {
     raft.runtime_config().elect(!core.is_disk_low());
     if core.leader().leader != Some(core.me()) {
         core.is_quorum_low.store(false, Ordering::Relaxed);
+        *half_way = None;
         return;
     }
+    membership::finish(core, &raft, half_way).await;
     let voters: BTreeSet<u64> = {
         let metrics = raft.metrics();
         let metrics = metrics.borrow_watched();

@@ -204,6 +204,33 @@ async fn set_address(raft: &Raft, node: u64, member: Member) -> Changed {
         .await
 }
 
+/// Ends a change of the voters that another leader began and did not live to end: as long as it
+/// stands half way, a majority of the old voters has to agree as well, so that the loss of one node
+/// may be one too many. `seen` is the index at which it stood the last time: one that moves on is
+/// somebody's who is still at work.
+pub(crate) async fn finish(core: &Core, raft: &Raft, seen: &mut Option<u64>) {
+    let (index, voters) = {
+        let metrics = raft.metrics();
+        let metrics = metrics.borrow_watched();
+        let config = &metrics.membership_config;
+        let configs = config.get_joint_config();
+        let voters = configs.last().filter(|_| configs.len() > 1).cloned();
+        let index = config.log_id().map(|id| index_of(Some(&id)));
+        (index.filter(|_| voters.is_some()), voters)
+    };
+    let is_stuck = std::mem::replace(seen, index) == index;
+    let Some(voters) = voters.filter(|_| is_stuck) else {
+        return;
+    };
+    tracing::warn!(?voters, "ending a membership change that was left half way");
+    let finishing = raft.change_membership(voters, true);
+    match tokio::time::timeout(core.election() * 4, finishing).await {
+        Ok(Ok(_)) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "the membership change is still half way"),
+        Err(_) => tracing::warn!("the membership change is still half way: no quorum"),
+    }
+}
+
 fn not_done(error: RaftError<Types, ClientWriteError<Types>>) -> AdminOutcome {
     match error {
         RaftError::APIError(ClientWriteError::ForwardToLeader(forward)) => {
