@@ -54,6 +54,14 @@ impl Tier {
     }
 }
 
+impl Tier {
+    /// The newest membership that is in the log.
+    pub(crate) fn membership(&self) -> Option<&Configs> {
+        let mut newest_first = self.entries.values().rev();
+        newest_first.find_map(|held| held.configs.as_ref())
+    }
+}
+
 impl Ledger {
     fn change(&mut self, change: Change) {
         self.written.apply(&change);

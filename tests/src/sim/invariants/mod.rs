@@ -10,7 +10,7 @@ mod quorum;
 mod same_state;
 mod votes;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use model::overlay::Changes;
@@ -261,6 +261,21 @@ impl Watch {
             let judged = inner.same_state.at(node, index, hash);
             inner.judge("equal index, equal state", judged);
         }
+    }
+
+    /// Do exactly these vote, as far as each of their disks knows?
+    pub(crate) fn is_settled(&self, voters: &BTreeSet<u64>) -> bool {
+        let inner = self.lock();
+        let ledgers = voters.iter().filter_map(|voter| inner.ledgers.get(voter));
+        let wanted = [voters.clone()];
+        if inner.quorum.newest().is_none_or(|it| it[..] != wanted) {
+            return false;
+        }
+        // Who has purged its newest membership has applied it.
+        let mut newest =
+            ledgers.map(|ledger| (ledger.written.membership(), ledger.synced.membership()));
+        newest
+            .all(|(written, synced)| written == synced && written.is_none_or(|it| it[..] == wanted))
     }
 
     /// Counts everything in a state anew.

@@ -15,6 +15,11 @@ pub(super) struct Quorum {
 }
 
 impl Quorum {
+    /// The newest membership that anybody applied.
+    pub(super) fn newest(&self) -> Option<&Configs> {
+        self.in_force.values().next_back()
+    }
+
     /// The first application of an index anywhere.
     pub(super) fn on_first(
         &mut self,

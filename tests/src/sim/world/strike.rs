@@ -67,6 +67,11 @@ impl World {
         let Some(kind) = self.faults.pick(kinds).copied() else {
             return Ok(());
         };
+        let kind = match kind {
+            Kind::Members | Kind::Wipe if self.shape.is_resized => Kind::Members,
+            Kind::Members | Kind::Wipe => Kind::Wipe,
+            other => other,
+        };
         let nodes: Vec<u64> = self.hosts.keys().copied().collect();
         let leader = self.leader();
         let Some(node) = self.target(&nodes, leader) else {
@@ -207,9 +212,6 @@ impl World {
         let Some(running) = self.hosts.get(&node).and_then(super::Host::running) else {
             return Ok(());
         };
-        if !self.shape.is_resized {
-            return Ok(());
-        }
         let status = running.replica.status();
         let voters: BTreeSet<u64> = status.voters.iter().map(|id| id.0).collect();
         let learners: Vec<u64> = status.learners.iter().map(|id| id.0).collect();
@@ -224,12 +226,12 @@ impl World {
                 let promoted = voters.iter().chain(&learners).copied().collect();
                 self.order(node, Order::Voters(promoted));
             }
-            2 if voters.len() > 3 => {
+            2 if voters.len() > 2 => {
                 let gone = self.pick_of(&voters);
                 let rest = voters.iter().copied().filter(|id| Some(*id) != gone);
                 self.order(node, Order::Voters(rest.collect()));
             }
-            3 if voters.len() + learners.len() > 3 => {
+            3 if voters.len() + learners.len() > 2 => {
                 let gone = learners.first().copied().or_else(|| self.pick_of(&voters));
                 if let Some(gone) = gone {
                     self.order(node, Order::Remove(gone));
@@ -246,9 +248,12 @@ impl World {
         let next = self.hosts.keys().next_back().map_or(1, |last| last + 1);
         let leader = self.leader().and_then(|id| self.hosts.get(&id)?.running());
         let voters = leader.map_or(Vec::new(), |leader| leader.replica.status().voters);
-        let is_there = |voter: &NodeId| self.hosts.contains_key(&voter.0);
-        let is_bearable = voters.len() >= 3 && voters.iter().all(is_there);
-        if next > NODES_MAX || !is_bearable || self.shape.is_resized {
+        let voters: BTreeSet<u64> = voters.iter().map(|voter| voter.0).collect();
+        let is_there = |voter: &u64| self.hosts.contains_key(voter);
+        // A change that is under way may need the very disk that is lost.
+        let is_bearable =
+            voters.len() >= 3 && voters.iter().all(is_there) && self.watch.is_settled(&voters);
+        if next > NODES_MAX || !is_bearable {
             return Ok(());
         }
         self.kill(node, true)?;
