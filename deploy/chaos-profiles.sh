@@ -26,7 +26,7 @@ for profile in none partition kill power links all; do
         code=0
         "$jepsen" chaos "$@" --profile "$profile" --seconds 60 || code=$?
         # Only ignorance is worth another try: a violation is one, however often it hides.
-        [ "$code" = 2 ] && [ "$SECONDS" -lt "$RETRIES_UNTIL_S" ] || break
+        if [ "$code" != 2 ] || [ "$SECONDS" -ge "$RETRIES_UNTIL_S" ]; then break; fi
     done
     case $code in
     0) passes+=("$profile") ;;
