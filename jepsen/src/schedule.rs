@@ -102,9 +102,23 @@ impl<'a> Deck<'a> {
     }
 }
 
+/// Turns that a class has before the deck is through, however few kinds it has: some of them will
+/// be skipped, since other faults are in the way.
+const TURNS_MIN: usize = 3;
+
 /// Shuffled such that the last ones, which are drawn first, are of different classes.
 fn in_turn<'a>(kinds: &'a [Kind], dice: &mut Dice) -> Vec<&'a Kind> {
-    let mut left: Vec<&Kind> = kinds.iter().collect();
+    let mut classes: std::collections::BTreeMap<&str, Vec<&Kind>> = Default::default();
+    for kind in kinds {
+        classes.entry(kind.class).or_default().push(kind);
+    }
+    let mut left: Vec<&Kind> = classes
+        .into_values()
+        .flat_map(|class| {
+            let turns = class.len().max(TURNS_MIN);
+            class.into_iter().cycle().take(turns)
+        })
+        .collect();
     dice.shuffle(&mut left);
     let mut ordered = Vec::new();
     while !left.is_empty() {
@@ -161,6 +175,15 @@ mod tests {
             let long = plan(seed, 300, &kinds);
             let seen: BTreeSet<&str> = long.iter().map(|one| one.fault.as_str()).collect();
             assert_eq!(seen.len(), kinds.len(), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_class_of_one_kind_has_as_many_turns_as_others() {
+        for seed in 0..200 {
+            let long = plan(seed, 300, &kinds());
+            let pauses = long.iter().filter(|one| one.fault == "pause").count();
+            assert!(pauses >= TURNS_MIN, "seed {seed}: {pauses}");
         }
     }
 
