@@ -256,7 +256,19 @@ impl Net {
                 head,
             } => {
                 let (chunks, received) = mpsc::channel(CHUNKS_WAITING);
-                self.lock().streams.insert(call, (from, chunks));
+                let mut inner = self.lock();
+                inner.streams.insert(call, (from, chunks));
+                if !inner.waiting.contains_key(&call) {
+                    // Its sender is dead or gave up: the connection tells so in time.
+                    let load = Load::Abort { call };
+                    inner.put(Packet {
+                        from,
+                        to: packet.to,
+                        life: packet.life,
+                        load,
+                    });
+                }
+                drop(inner);
                 handle.spawn(plug.receive(from, call, service, head, received));
             }
             Load::Chunk { call, chunk } => self.chunk(call, chunk),
