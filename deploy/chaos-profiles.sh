@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Six profiles of chaos, a minute each: nothing but load, partitions, kills, power cuts, bad links,
-# everything. An unknown verdict (a machine too busy to prove anything) gets a second try with
-# another seed, as long as time is left.
+# everything. An unknown verdict (a machine too busy to prove anything) and a failed harness get a
+# second try with another seed, as long as time is left.
 #
 # Exit code: 1 when any run found a violation, else 3 when any run failed, else 2 when any profile
 # stayed unknown, else 0.
@@ -25,8 +25,9 @@ for profile in none partition kill power links all; do
         echo "== chaos: profile $profile, try $try"
         code=0
         "$jepsen" chaos "$@" --profile "$profile" --seconds 60 || code=$?
-        # Only ignorance is worth another try: a violation is one, however often it hides.
-        if [ "$code" != 2 ] || [ "$SECONDS" -ge "$RETRIES_UNTIL_S" ]; then break; fi
+        # Ignorance and a failed harness are worth another try; a violation is one, however often
+        # it hides.
+        if [ "$code" -le 1 ] || [ "$SECONDS" -ge "$RETRIES_UNTIL_S" ]; then break; fi
     done
     case $code in
     0) passes+=("$profile") ;;
