@@ -58,8 +58,8 @@ pub(crate) struct S3 {
     pub(crate) secret_key_file: Option<PathBuf>,
 }
 
-/// Timing of consensus, and how much of its log stays. A failover takes about `election_max_ms` plus a random time between
-/// `election_min_ms` and `election_max_ms`.
+/// Timing of consensus, and how much of its log stays. A failover takes about `election_max_ms`
+/// plus a random time between `election_min_ms` and `election_max_ms`.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(crate) struct Raft {
