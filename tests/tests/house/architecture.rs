@@ -10,7 +10,7 @@ use crate::source::{self, code, split_tests, words};
 
 /// A package, its folder, and the packages of the workspace that it may know. All arrows point
 /// down.
-const ARROWS: [(&str, &str, &[&str]); 15] = [
+const ARROWS: [(&str, &str, &[&str]); 17] = [
     ("model", "storage/model", &[]),
     ("media", "storage/media", &[]),
     ("s3", "storage/s3", &[]),
@@ -29,6 +29,7 @@ const ARROWS: [(&str, &str, &[&str]); 15] = [
         &[
             "api",
             "gossip",
+            "load",
             "media",
             "model",
             "raft",
@@ -56,6 +57,9 @@ const ARROWS: [(&str, &str, &[&str]); 15] = [
     // Users of the built binary, its HTTP and its command line.
     ("demo", "deploy/demo", &[]),
     ("jepsen", "jepsen", &["checkers", "plants", "router"]),
+    // Load over the public API, for users and for the bench; knows nothing of who answers.
+    ("load", "tests/bench/load", &[]),
+    ("bench", "tests/bench", &["load"]),
     // A network between namespaces; knows nothing of who talks over it.
     ("router", "jepsen/router", &[]),
     // Every room may carry planted bugs: see `EVERYWHERE`.
@@ -78,9 +82,9 @@ const ARROWS_OF_TESTS: [(&str, &[&str]); 2] = [
 /// Libraries that only some rooms may know, so that they can be replaced there.
 const HOMES: [(&str, &[&str]); 13] = [
     ("argon2", &["api"]),
-    ("axum", &["api", "node"]),
+    ("axum", &["api", "bench", "node"]),
     ("chitchat", &["gossip"]),
-    ("clap", &["demo", "jepsen", "node"]),
+    ("clap", &["bench", "demo", "jepsen", "node"]),
     ("governor", &["api"]),
     ("object_store", &["storage"]),
     ("openh264", &["media"]),

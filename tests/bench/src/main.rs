@@ -1,0 +1,114 @@
+//! `make bench`: what the built binary does on this machine, beside what the machine allows.
+//!
+//! A user of yin, not a part of it: it knows the built binary, its command line and its HTTP, and
+//! of the workspace only `load`, which knows no more. Read [`cluster`] for what is started,
+//! [`yardstick`] for what it is compared with, [`case`] for what is measured, [`rounds`] for how.
+mod case;
+mod cluster;
+mod meter;
+mod process;
+mod progress;
+mod rounds;
+mod table;
+mod yardstick;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "bench",
+    about = "Measures a yin cluster and what the machine allows"
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Starts an S3 and three nodes, loads data, measures, and prints tables.
+    Run(Box<Run>),
+    /// A server to compare with (started by `run`).
+    #[command(subcommand, hide = true)]
+    Serve(Serve),
+}
+
+#[derive(Args)]
+struct Run {
+    /// The built `yin` binary; a release build, or the figures mean little.
+    #[arg(long)]
+    yin: PathBuf,
+    /// A clip to publish.
+    #[arg(long, default_value = "tests/fixtures/clip3.mp4")]
+    clip: PathBuf,
+    /// Where data and results go; what is in its `run` folder is deleted.
+    #[arg(long, default_value = "data/bench")]
+    dir: PathBuf,
+    #[arg(long, default_value_t = 3)]
+    nodes: usize,
+    /// How often everything is measured; medians are shown.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Length of one measurement, after a fifth of it as warm-up.
+    #[arg(long, default_value_t = 5.0)]
+    seconds: f64,
+    /// 1 is 10,000 users, 50,000 videos, 1,000,000 likes and 500,000 follows.
+    #[arg(long, default_value_t = 0.01)]
+    scale: f64,
+    /// Only these: scenarios and yardsticks by name.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<String>,
+    #[arg(long, value_delimiter = ',', default_value = "1,64,256")]
+    connections: Vec<usize>,
+}
+
+#[derive(Subcommand)]
+enum Serve {
+    /// One small JSON, and a feed page that is serialised with no storage behind it.
+    Web {
+        #[arg(long)]
+        listen: SocketAddr,
+    },
+    /// The bare replicated append: HTTP and the first log.
+    Lead {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        log: PathBuf,
+        #[arg(long)]
+        follower: Vec<SocketAddr>,
+    },
+    /// The bare replicated append: another log.
+    Follow {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        log: PathBuf,
+    },
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().command {
+        Command::Run(run) => rounds::run(&run),
+        Command::Serve(serve) => match serve {
+            Serve::Web { listen } => yardstick::web::serve(listen),
+            Serve::Lead {
+                listen,
+                log,
+                follower,
+            } => yardstick::append::lead(listen, &log, &follower),
+            Serve::Follow { listen, log } => yardstick::append::follow(listen, &log),
+        },
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("bench: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! One server process of ours; it ends when it is dropped.
+use std::fs::{File, OpenOptions};
+use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use rustix::process::{Pid, Signal, kill_process};
+
+/// Starting, electing and joining take seconds even on a busy machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+/// Between two looks at what tells nothing by itself.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+/// A stop hands leadership over and flushes.
+const STOP_MAX: Duration = Duration::from_secs(30);
+
+/// A running server.
+pub(crate) struct Process {
+    name: String,
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts it; both its outputs go to `log`.
+    pub(crate) fn start(name: &str, mut command: Command, log: PathBuf) -> Result<Self> {
+        let output = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .with_context(|| format!("opening {}", log.display()))?;
+        let child = command
+            .stdin(Stdio::null())
+            .stdout(output.try_clone()?)
+            .stderr(output)
+            .spawn()
+            .with_context(|| format!("starting {:?}", command.get_program()))?;
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            log,
+        })
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Logs grow by a line a request; nobody reads those of a run that went well.
+    pub(crate) fn forget_log(&self) -> Result<()> {
+        let file = OpenOptions::new().write(true).open(&self.log);
+        let cut = file.and_then(|file: File| file.set_len(0));
+        cut.with_context(|| format!("cutting {}", self.log.display()))
+    }
+
+    /// Looks until `is_there` gives something, the process ends, or the time is up.
+    pub(crate) fn await_that<T>(
+        &mut self,
+        what: &str,
+        mut is_there: impl FnMut() -> Option<T>,
+    ) -> Result<T> {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            if let Some(found) = is_there() {
+                return Ok(found);
+            }
+            if let Some(status) = self.child.try_wait()? {
+                bail!(
+                    "{} ended ({status}) before {what}. {}",
+                    self.name,
+                    self.end_of_log()
+                );
+            }
+            if Instant::now() >= deadline {
+                bail!(
+                    "{}: not {what} after {} s. {}",
+                    self.name,
+                    PATIENCE.as_secs(),
+                    self.end_of_log()
+                );
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+    }
+
+    pub(crate) fn await_port(&mut self, address: SocketAddr) -> Result<()> {
+        self.await_that("listening", || TcpStream::connect(address).ok())
+            .map(drop)
+    }
+
+    /// Asks it to end, waits, and insists.
+    pub(crate) fn stop(mut self) -> Result<()> {
+        let pid = i32::try_from(self.child.id()).context("a pid")?;
+        let pid = Pid::from_raw(pid).context("a pid is positive")?;
+        kill_process(pid, Signal::TERM).with_context(|| format!("stopping {}", self.name))?;
+        let deadline = Instant::now() + STOP_MAX;
+        while Instant::now() < deadline {
+            if self.child.try_wait()?.is_some() {
+                return Ok(());
+            }
+            std::thread::sleep(LOOK_EVERY);
+        }
+        bail!("{} does not stop. {}", self.name, self.end_of_log())
+    }
+
+    fn end_of_log(&self) -> String {
+        const LINES: usize = 12;
+        let bytes = match std::fs::read(&self.log) {
+            Ok(bytes) => bytes,
+            Err(error) => return format!("Its log {} can't be read: {error}", self.log.display()),
+        };
+        let text = String::from_utf8_lossy(&bytes);
+        let lines: Vec<&str> = text.lines().collect();
+        let last = &lines[lines.len().saturating_sub(LINES)..];
+        format!(
+            "The end of {}:\n  {}",
+            self.log.display(),
+            last.join("\n  ")
+        )
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself; then there is nothing to do.
+        if self.child.kill().is_ok()
+            && let Err(error) = self.child.wait()
+        {
+            eprintln!(
+                "bench: awaiting {} ({}): {error}",
+                self.name,
+                self.child.id()
+            );
+        }
+    }
+}
+
+/// A loopback address that is free for both TCP and UDP right now.
+pub(crate) fn free_address() -> Result<SocketAddr> {
+    (0..100)
+        .find_map(|_| {
+            let tcp = TcpListener::bind("127.0.0.1:0").ok()?;
+            let address = tcp.local_addr().ok()?;
+            UdpSocket::bind(address).ok().map(|_| address)
+        })
+        .context("no free port on loopback")
+}
+
+/// Runs a short command to its end and gives what it printed.
+pub(crate) fn run(mut command: Command) -> Result<String> {
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("starting {:?}", command.get_program()))?;
+    let printed = String::from_utf8_lossy(&output.stdout).into_owned();
+    if !output.status.success() {
+        bail!(
+            "{command:?} failed ({}): {printed}{}",
+            output.status,
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    Ok(printed)
+}
+
+/// Where logs go: to memory where there is such a place, so that they are no part of what the
+/// servers write to the disk.
+pub(crate) fn log_folder(dir: &Path) -> Result<PathBuf> {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() {
+        memory.join(format!("yin-bench-{}", std::process::id()))
+    } else {
+        dir.join("logs")
+    };
+    std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
+    Ok(folder)
+}

@@ -1,0 +1,91 @@
+//! What yin is compared with, on the same machine and in the same run.
+pub(crate) mod append;
+
+pub(crate) mod web;
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+use load::Node;
+
+use crate::process::{Process, free_address};
+
+/// Servers that run beside the cluster for the whole run.
+pub(crate) struct Site {
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) processes: Vec<Process>,
+}
+
+impl Site {
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.processes.iter().map(Process::pid).collect()
+    }
+
+    /// Bare axum.
+    pub(crate) fn web(logs: &Path) -> Result<Self> {
+        let address = free_address()?;
+        let mut command = ourselves()?;
+        command.args(["web", "--listen", &address.to_string()]);
+        let mut process = Process::start("web", command, logs.join("web.log"))?;
+        process.await_port(address)?;
+        Ok(Self {
+            nodes: vec![Node::at(address)],
+            processes: vec![process],
+        })
+    }
+
+    /// The bare replicated append: one that serves HTTP, two that follow.
+    pub(crate) fn append(dir: &Path, logs: &Path) -> Result<Self> {
+        let listen = free_address()?;
+        let mut leader = ourselves()?;
+        leader.args(["lead", "--listen", &listen.to_string(), "--log"]);
+        leader.arg(dir.join("append-0"));
+        let mut processes = Vec::new();
+        for number in 1..append::REPLICAS {
+            let address = free_address()?;
+            let mut follower = ourselves()?;
+            follower.args(["follow", "--listen", &address.to_string(), "--log"]);
+            follower.arg(dir.join(format!("append-{number}")));
+            let name = format!("append-{number}");
+            let log = logs.join(format!("{name}.log"));
+            let mut process = Process::start(&name, follower, log)?;
+            process.await_port(address)?;
+            processes.push(process);
+            leader.args(["--follower", &address.to_string()]);
+        }
+        let mut process = Process::start("append-0", leader, logs.join("append-0.log"))?;
+        process.await_port(listen)?;
+        processes.push(process);
+        Ok(Self {
+            nodes: vec![Node::at(listen)],
+            processes,
+        })
+    }
+}
+
+/// This program as a server.
+fn ourselves() -> Result<Command> {
+    let mut command = Command::new(std::env::current_exe()?);
+    command.arg("serve");
+    Ok(command)
+}
+
+/// Does `path` answer 200? A node that is starting answers something else, or nothing.
+pub(crate) fn is_ok(address: SocketAddr, path: &str) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        write!(
+            stream,
+            "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
+        )?;
+        let mut front = [0; 12];
+        stream.read_exact(&mut front)?;
+        Ok(front.ends_with(b" 200"))
+    };
+    ask().unwrap_or(false)
+}
