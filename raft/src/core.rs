@@ -18,6 +18,7 @@ use crate::progress::Progress;
 use crate::proposer::Waiting;
 use crate::replica::{Error, Reading, Status};
 use crate::snapshot::Durability;
+use crate::stamp::Stamps;
 use crate::status;
 use crate::types::Raft;
 
@@ -48,6 +49,7 @@ pub(crate) struct Core {
     pub(crate) network: Arc<dyn Network>,
     pub(crate) log: Arc<dyn LogStore>,
     pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) stamps: Stamps,
     pub(crate) bench: Arc<Bench>,
     pub(crate) running: RwLock<Running>,
     pub(crate) leadership: watch::Sender<Leadership>,
@@ -86,6 +88,7 @@ impl Core {
             network: parts.network,
             log: parts.log,
             clock: parts.clock,
+            stamps: Stamps::default(),
             bench: Arc::new(bench),
             running: RwLock::new(Running::Restarting),
             leadership: watch::Sender::default(),

@@ -6,6 +6,7 @@
 use std::time::Duration;
 
 use model::command::{Reply, RequestId};
+use model::error::Rejection;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use transport::network::{Error as NetworkError, PeerId};
@@ -84,7 +85,7 @@ impl Effort<'_> {
             let leader = self.leadership.borrow_and_update().leader;
             if let Some(leader) = leader {
                 match self.attempt(leader).await {
-                    WriteOutcome::Done { reply, index } => return Ok((reply, index)),
+                    WriteOutcome::Done { reply, index } => return self.answer(reply, index),
                     WriteOutcome::NotLeader { .. } => why = "no leader took it",
                     WriteOutcome::Unknown { why } => {
                         if plants::is(plants::FALSE_NOT_APPLIED) {
@@ -145,6 +146,15 @@ impl Effort<'_> {
         self.pause = (self.pause * 2).min(self.core.heartbeat());
         let _ = tokio::time::timeout_at(until, self.leadership.changed()).await;
         Instant::now() < self.deadline
+    }
+
+    /// The log's answer; but that a repeat came too late says nothing of what it repeats.
+    fn answer(&self, reply: Reply, index: u64) -> Result<(Reply, u64), Error> {
+        if reply == Reply::Rejected(Rejection::RequestExpired) && self.doubt.is_some() {
+            let why = "it came too late to be looked up".to_owned();
+            return Err(self.give_up(Error::Unknown { why }));
+        }
+        Ok((reply, index))
     }
 
     /// `certain`, unless an earlier attempt may have been done.

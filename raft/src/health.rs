@@ -17,6 +17,7 @@ use crate::codec;
 use crate::core::Core;
 use crate::membership;
 use crate::message::{Admin, AdminOutcome, Peek, service};
+use crate::stamp::Tick;
 use crate::status;
 use crate::types::Raft;
 
@@ -41,11 +42,15 @@ pub(crate) async fn run(core: Arc<Core>) {
     let mut every = tokio::time::interval(every);
     every.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut half_way = None;
+    let mut leadership = core.leadership.subscribe();
     loop {
         tokio::select! {
             biased;
             _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
             _ = every.tick() => {}
+            // A new leader learns at once whether its clock is the majority's.
+            _ = leadership.changed() => {}
+            () = core.stamps.in_question(core.heartbeat()) => {}
         }
         tokio::select! {
             biased;
@@ -73,14 +78,19 @@ async fn look(core: &Arc<Core>, half_way: &mut Option<u64>) {
         let metrics = metrics.borrow_watched();
         metrics.membership_config.voter_ids().collect()
     };
-    let seen = peek_all(core, &voters).await;
+    let tick = Tick::now(&*core.clock);
+    let seen = peek_all(core, &voters, tick).await;
     let is_low = core.is_disk_low();
     let low = seen.iter().filter(|it| it.is_disk_low).count() + usize::from(is_low);
     let is_quorum_low = voters.len() - low.min(voters.len()) <= voters.len() / 2;
     if core.is_quorum_low.swap(is_quorum_low, Ordering::Relaxed) != is_quorum_low {
         tracing::warn!(is_quorum_low, "room on the voters' disks changed");
     }
-    if let Some((why, fit)) = unfit(core, &voters, &seen) {
+    let middle = middle_clock(voters.len(), &seen);
+    if middle.is_some_and(|middle| middle.unsigned_abs() <= core.options.timing.clock_skew_ms_max) {
+        core.stamps.confirm(tick);
+    }
+    if let Some((why, fit)) = unfit(core, &voters, &seen, middle) {
         hand_over(core, &raft, why, &fit).await;
     }
 }
@@ -104,6 +114,7 @@ fn unfit(
     core: &Core,
     voters: &BTreeSet<u64>,
     seen: &[Seen],
+    middle: Option<i64>,
 ) -> Option<(&'static str, BTreeSet<u64>)> {
     let with_room = seen.iter().filter(|it| !it.is_disk_low);
     if !voters.contains(&core.me()) {
@@ -111,7 +122,6 @@ fn unfit(
         return Some((why, with_room.map(|it| it.node).collect()));
     }
     let max = i64::try_from(core.options.timing.clock_skew_ms_max).unwrap_or(i64::MAX);
-    let middle = middle_clock(voters.len(), seen);
     if let Some(middle) = middle.filter(|middle| middle.abs() > max) {
         tracing::error!(
             ahead_ms = -middle,
@@ -145,26 +155,25 @@ fn middle_clock(voters: usize, seen: &[Seen]) -> Option<i64> {
 
 /// Which of `voters`, besides this node, answer and have room: they may lead.
 pub(crate) async fn with_room(core: &Core, voters: &BTreeSet<u64>) -> BTreeSet<u64> {
-    let seen = peek_all(core, voters).await;
+    let seen = peek_all(core, voters, Tick::now(&*core.clock)).await;
     let with_room = seen.iter().filter(|it| !it.is_disk_low);
     with_room.map(|it| it.node).collect()
 }
 
-/// Asks all others at once.
-async fn peek_all(core: &Core, voters: &BTreeSet<u64>) -> Vec<Seen> {
+/// Asks all others at once; their clocks are held against ours as it was at `tick`.
+async fn peek_all(core: &Core, voters: &BTreeSet<u64>, tick: Tick) -> Vec<Seen> {
     let others = voters.iter().copied().filter(|it| *it != core.me());
-    let seen = join_all(others.map(|node| peek(core, node))).await;
+    let seen = join_all(others.map(|node| peek(core, node, tick))).await;
     seen.into_iter().flatten().collect()
 }
 
-async fn peek(core: &Core, node: u64) -> Option<Seen> {
-    let before = core.clock.now().0;
+async fn peek(core: &Core, node: u64, tick: Tick) -> Option<Seen> {
     let began = Instant::now();
     let answer = core
         .network
         .request(PeerId(node), service::PEEK, codec::encode(&()), PEEK_WITHIN)
         .await;
-    let took = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let half_way = began + began.elapsed() / 2;
     let peek: Peek = match answer.map(|answer| codec::decode("a peek", &answer)) {
         Ok(Ok(peek)) => peek,
         Ok(Err(error)) => {
@@ -176,7 +185,7 @@ async fn peek(core: &Core, node: u64) -> Option<Seen> {
             return None;
         }
     };
-    let ours = before.saturating_add(took / 2);
+    let ours = tick.after(half_way).0;
     Some(Seen {
         node,
         ahead_ms: i64::try_from(i128::from(peek.now.0) - i128::from(ours)).unwrap_or(i64::MAX),

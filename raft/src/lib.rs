@@ -25,6 +25,7 @@ pub mod replica;
 mod schedule;
 mod server;
 mod snapshot;
+mod stamp;
 mod status;
 mod supervisor;
 mod types;

@@ -12,6 +12,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
 use model::apply::apply_all;
 use model::command::{Command, Reply};
+use model::time::Timestamp;
 use openraft::errors::{ClientWriteError, ForwardToLeader, RaftError};
 use tokio::sync::{mpsc, oneshot};
 
@@ -43,6 +44,16 @@ impl Claim {
         self.0
             .compare_exchange(FREE, by, Ordering::AcqRel, Ordering::Acquire)
             .is_ok()
+    }
+}
+
+impl Waiting {
+    /// Says that nothing was done, if somebody still wants to know.
+    fn refuse(self, core: &Core, why: &str) {
+        if self.claim.take(PROPOSED) {
+            // Who gave up meanwhile has said the same already.
+            drop(self.answer.send(refused(core, why)));
+        }
     }
 }
 
@@ -117,8 +128,11 @@ pub(crate) async fn run(core: Arc<Core>, mut queue: mpsc::Receiver<Waiting>) {
             Some(()) = in_flight.next(), if !in_flight.is_empty() => {}
             first = queue.recv(), if has_place => {
                 let Some(first) = first else { return };
-                if let Some(entry) = gather(&core, first, &mut queue) {
-                    in_flight.push(entry.propose(&core));
+                match stamp(&core) {
+                    Ok(stamp) => if let Some(entry) = gather(&core, stamp, first, &mut queue) {
+                        in_flight.push(entry.propose(&core));
+                    },
+                    Err(why) => first.refuse(&core, &why),
                 }
             }
         }
@@ -131,14 +145,31 @@ struct NextEntry {
     answers: Vec<oneshot::Sender<WriteOutcome>>,
 }
 
+/// One stamp for all of an entry: their order is the log's.
+fn stamp(core: &Core) -> Result<Timestamp, String> {
+    let log_time = || {
+        let reading = core.bench.state.read()?;
+        model::time::log_time(&reading.view)
+    };
+    let skew_ms_max = core.options.timing.clock_skew_ms_max;
+    match core.stamps.stamp(&*core.clock, skew_ms_max, log_time) {
+        Ok(Some(stamp)) => Ok(stamp),
+        Ok(None) => Err("the leader has yet to compare its clock with the others'".to_owned()),
+        Err(fault) => Err(fault.to_string()),
+    }
+}
+
 /// Puts what waits into one entry, up to its limits.
-fn gather(core: &Core, first: Waiting, queue: &mut mpsc::Receiver<Waiting>) -> Option<NextEntry> {
+fn gather(
+    core: &Core,
+    stamp: Timestamp,
+    first: Waiting,
+    queue: &mut mpsc::Receiver<Waiting>,
+) -> Option<NextEntry> {
     let limits = &core.options.limits;
     let mut builder = BatchBuilder::new();
     let mut answers = Vec::new();
     let mut next = Some(first);
-    // One stamp for all: their order is the log's.
-    let stamp = core.clock.now();
     while let Some(waiting) = next {
         // One that nobody waits for any more was given up, here or at the node that forwarded it.
         if !waiting.answer.is_closed() && waiting.claim.take(PROPOSED) {

@@ -1,6 +1,8 @@
 //! Leaders that should not lead: a wrong clock, a full disk.
 use std::time::Duration;
 
+use model::command::Reply;
+
 use crate::replica::{Consistency, Error};
 use crate::tests::support::cluster::Cluster;
 use crate::tests::support::wait::{eventually, until};
@@ -21,6 +23,26 @@ async fn a_leader_whose_clock_is_off_hands_over() {
     }
     let leader = cluster.leader().await;
     cluster.say(leader, "in time").await.unwrap();
+}
+
+/// What is older than log time by an hour is refused for good: one wild clock must not move it.
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_clock_runs_off_by_hours_shuts_nobody_out() {
+    let cluster = Cluster::of(3).await;
+    let wild = cluster.leader().await;
+    cluster.say(wild, "before").await.unwrap();
+    cluster.node(wild).clock.set_ahead(5 * 3_600_000);
+    // Its own clients go by its clock. Whether it takes their writes or not is its business.
+    for _ in 0..20 {
+        drop(cluster.say(wild, "ahead").await);
+    }
+    for other in cluster.others(wild) {
+        eventually("taken", || async {
+            let written = cluster.say(other, "on time").await.ok()?;
+            (!matches!(written.reply, Reply::Rejected(_))).then_some(())
+        })
+        .await;
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -10,4 +10,4 @@ mod members;
 mod on_disk;
 mod reading;
 mod suite;
-mod support;
+pub(crate) mod support;
