@@ -32,8 +32,12 @@ struct Off {
     _claim: Claim,
 }
 
-/// Smallest and largest jump.
-const JUMP_MS: (u64, u64) = (4, 262_000);
+/// Smallest jump.
+const JUMP_MS_MIN: u64 = 4;
+/// Largest jump of one clock: beyond the hour for which requests are remembered.
+const JUMP_MS_MAX: u64 = JUMP_MS_MIN << 21;
+/// Largest jump of a majority's clocks: what they say is the time, and no cluster can know better.
+const MAJORITY_MS_MAX: u64 = JUMP_MS_MIN << 16;
 /// How old the time is that gossip tells, at most.
 const GOSSIP_MS: i64 = 3_000;
 /// Smaller jumps cannot be told from the age of gossip.
@@ -59,7 +63,7 @@ impl Nemesis for Clocks {
 
     async fn install(&self, scene: &Scene, dice: &mut Dice) -> Result<Box<dyn Fault>, Refusal> {
         let (nodes, claim) = choose(scene, self.2, dice).await?;
-        let jump_ms = jump_ms(dice);
+        let jump_ms = jump_ms(dice, self.2);
         let mut strobe = None;
         let (detail, is_seen) = match self.1 {
             Kind::Jump => {
@@ -95,10 +99,14 @@ impl Nemesis for Clocks {
 }
 
 /// Any order of magnitude is as likely as any other.
-fn jump_ms(dice: &mut Dice) -> i64 {
-    let doublings = u64::from((JUMP_MS.1 / JUMP_MS.0).ilog2());
-    let size = JUMP_MS.0 << dice.between(0, doublings);
-    let size = i64::try_from(size.min(JUMP_MS.1)).expect("minutes in milliseconds fit");
+fn jump_ms(dice: &mut Dice, who: Who) -> i64 {
+    let max = match who {
+        Who::Majority | Who::All => MAJORITY_MS_MAX,
+        Who::One | Who::Leader => JUMP_MS_MAX,
+    };
+    let doublings = u64::from((max / JUMP_MS_MIN).ilog2());
+    let size = JUMP_MS_MIN << dice.between(0, doublings);
+    let size = i64::try_from(size).expect("hours in milliseconds fit");
     if dice.roll(2) == 0 { size } else { -size }
 }
 
@@ -206,9 +214,13 @@ mod tests {
     #[test]
     fn jumps_are_small_and_large_forth_and_back() {
         let mut dice = Dice::new(5);
-        let jumps: Vec<i64> = (0..500).map(|_| jump_ms(&mut dice)).collect();
-        assert!(jumps.iter().all(|jump| (4..=262_144).contains(&jump.abs())));
-        assert!(jumps.iter().any(|jump| *jump <= -100_000));
+        let jumps: Vec<i64> = (0..500).map(|_| jump_ms(&mut dice, Who::One)).collect();
+        let hours = 8_388_608;
+        assert!(jumps.iter().all(|jump| (4..=hours).contains(&jump.abs())));
+        assert!(jumps.iter().any(|jump| *jump <= -3_600_000));
+        assert!(jumps.iter().any(|jump| *jump >= 3_600_000));
         assert!(jumps.iter().any(|jump| (4..=16).contains(jump)));
+        let few = (0..500).map(|_| jump_ms(&mut dice, Who::Majority));
+        assert!(few.map(i64::abs).max() == Some(262_144));
     }
 }

@@ -170,7 +170,10 @@ impl World {
             // Up to a tenth too fast or too slow.
             host.clock.drift(amount * 10);
         } else {
-            host.clock.jump(amount);
+            // One in four is out by hours: beyond the time for which requests are remembered.
+            let is_wild = self.faults.roll(4) == 0;
+            host.clock
+                .jump(if is_wild { amount * 1_000 } else { amount });
         }
         let lasts = self.lasts();
         self.later(lasts, Deed::CorrectClock(node));
