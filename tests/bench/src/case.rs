@@ -1,7 +1,13 @@
-//! What is measured: which scenario, at whom, with how many connections.
-use load::{Pace, Scenario};
+//! What is measured: which operation, at whom, with how many connections, how fast.
+use load::Scenario;
 
 use crate::Run;
+use crate::yardstick::etcd::Deed;
+
+/// Open loops and whatever is compared without naming a number run with so many.
+pub(crate) const USUAL: usize = 64;
+/// Those who disturb a measured open loop.
+pub(crate) const BESIDE: usize = 16;
 
 /// Who is asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,54 +17,130 @@ pub(crate) enum Target {
     Web,
     /// The bare replicated append.
     Append,
+    Etcd,
+}
+
+/// The operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum What {
+    Http(Scenario),
+    Etcd(Deed),
+}
+
+/// How operations are started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Speed {
+    Closed,
+    /// An open loop at half of what the case of this name reached in the closed one.
+    HalfOf(&'static str),
 }
 
 /// One line of the result.
 #[derive(Clone, Debug)]
 pub(crate) struct Case {
+    pub(crate) name: String,
     pub(crate) target: Target,
-    pub(crate) scenario: Scenario,
+    pub(crate) what: What,
     pub(crate) connections: usize,
-    pub(crate) pace: Pace,
+    pub(crate) speed: Speed,
+    /// At the same time, in an open loop at half of what it reaches alone.
+    pub(crate) beside: Option<Scenario>,
 }
 
-const HELLO: Scenario = Scenario::Plain {
-    name: "axum-hello",
-    path: "/hello",
-    is_post: false,
-};
-const PAGE: Scenario = Scenario::Plain {
-    name: "axum-page",
-    path: "/page",
-    is_post: false,
-};
-const APPEND: Scenario = Scenario::Plain {
-    name: "append",
-    path: "/put",
-    is_post: true,
-};
+const HELLO: Scenario = plain("axum-hello", "/hello", false);
+const PAGE: Scenario = plain("axum-page", "/page", false);
+const APPEND: Scenario = plain("append", "/put", true);
 const YARDSTICKS: [(Target, Scenario); 3] = [
     (Target::Web, HELLO),
     (Target::Web, PAGE),
     (Target::Append, APPEND),
 ];
 
-/// In the order in which a round goes through them.
-pub(crate) fn cases(run: &Run) -> Vec<Case> {
+const fn plain(name: &'static str, path: &'static str, is_post: bool) -> Scenario {
+    Scenario::Plain {
+        name,
+        path,
+        is_post,
+    }
+}
+
+/// Open loops: name, at whom, operation, half of what, beside whom.
+const OPEN: [(&str, Target, Scenario, &str, Option<Scenario>); 5] = [
+    ("hello-open", Target::Web, HELLO, "read", None),
+    ("read-open", Target::Cluster, Scenario::Read, "read", None),
+    (
+        "read+like",
+        Target::Cluster,
+        Scenario::Read,
+        "read",
+        Some(Scenario::Like),
+    ),
+    (
+        "read+login",
+        Target::Cluster,
+        Scenario::Read,
+        "read",
+        Some(Scenario::Login),
+    ),
+    ("like-open", Target::Cluster, Scenario::Like, "like", None),
+];
+
+/// In the order in which a round goes through them: closed loops first, since open ones go by what
+/// they reached.
+pub(crate) fn cases(run: &Run, has_etcd: bool) -> Vec<Case> {
     let ours = Scenario::ALL.map(|scenario| (Target::Cluster, scenario));
-    let wanted = YARDSTICKS.into_iter().chain(ours).filter(|(_, scenario)| {
-        run.only.is_empty() || run.only.iter().any(|name| name == scenario.name())
-    });
-    wanted
-        .flat_map(|(target, scenario)| {
+    let http = YARDSTICKS
+        .into_iter()
+        .chain(ours)
+        .map(|(target, scenario)| (target, What::Http(scenario), scenario.name()));
+    let etcd = Deed::ALL.map(|deed| (Target::Etcd, What::Etcd(deed), deed.name()));
+    let mut cases: Vec<Case> = http
+        .chain(etcd.into_iter().filter(|_| has_etcd))
+        .filter(|(.., name)| is_wanted(run, name))
+        .flat_map(|(target, what, name)| {
             run.connections.iter().map(move |&connections| Case {
+                name: name.to_owned(),
                 target,
-                scenario,
+                what,
                 connections,
-                pace: Pace::Closed,
+                speed: Speed::Closed,
+                beside: None,
             })
         })
-        .collect()
+        .filter(|case| is_sensible(&case.name, case.connections))
+        .collect();
+    for (name, target, scenario, base, beside) in OPEN {
+        let is_there = |name: &str| has_base(&cases, name);
+        if is_wanted(run, name)
+            && is_there(base)
+            && beside.is_none_or(|scenario| is_there(scenario.name()))
+        {
+            cases.push(Case {
+                name: name.to_owned(),
+                target,
+                what: What::Http(scenario),
+                connections: USUAL,
+                speed: Speed::HalfOf(base),
+                beside,
+            });
+        }
+    }
+    cases
+}
+
+/// A password hash takes tens of milliseconds of a whole processor, an upload a process of its own:
+/// at 256 connections all would be refused, as they should.
+fn is_sensible(name: &str, connections: usize) -> bool {
+    connections <= USUAL || !["register", "login", "publish"].contains(&name)
+}
+
+fn has_base(cases: &[Case], name: &str) -> bool {
+    let mut bases = cases.iter().filter(|case| case.connections == USUAL);
+    bases.any(|case| case.name == name)
+}
+
+fn is_wanted(run: &Run, name: &str) -> bool {
+    run.only.is_empty() || run.only.iter().any(|wanted| wanted == name)
 }
 
 /// Names that nothing is called.
@@ -68,9 +150,20 @@ pub(crate) fn unknown(only: &[String]) -> Vec<&str> {
             || YARDSTICKS
                 .iter()
                 .any(|(_, scenario)| scenario.name() == name)
+            || Deed::ALL.iter().any(|deed| deed.name() == name)
+            || OPEN.iter().any(|(open, ..)| *open == name)
+            || name == FAILOVER
     };
     only.iter()
         .map(String::as_str)
         .filter(|name| !known(name))
         .collect()
+}
+
+/// No case, but it can be asked for.
+pub(crate) const FAILOVER: &str = "failover";
+
+/// Is the leader to be killed at the end?
+pub(crate) fn has_failover(run: &Run) -> bool {
+    is_wanted(run, FAILOVER) && run.nodes >= 3
 }

@@ -2,9 +2,11 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use load::Node;
+use serde_json::Value;
 
 use crate::process::{Process, free_address, run};
 
@@ -58,6 +60,8 @@ pub(crate) struct Cluster {
     s3_process: Option<Process>,
     members: Vec<Member>,
     join_token: String,
+    /// From the start of the first node's process, on an empty directory, until it was ready.
+    pub(crate) first_start: Duration,
 }
 
 impl Cluster {
@@ -81,6 +85,7 @@ impl Cluster {
             s3_process: None,
             members,
             join_token: String::new(),
+            first_start: Duration::ZERO,
         };
         cluster.start_s3()?;
         let mut init = cluster.yin();
@@ -88,28 +93,69 @@ impl Cluster {
         run(init)?.trim().clone_into(&mut cluster.join_token);
         std::fs::write(cluster.config_file(), config(true)).context("writing the configuration")?;
         for n in 0..count {
+            let began = Instant::now();
             cluster.start_node(n)?;
             cluster.await_ready(n)?;
+            if n == 0 {
+                cluster.first_start = began.elapsed();
+            }
         }
         cluster.await_voters(count.min(3))?;
         Ok(cluster)
     }
 
-    /// Starts all nodes again with the passwords' production settings.
-    pub(crate) fn go_into_production(&mut self) -> Result<()> {
+    /// Starts all nodes again with the passwords' production settings; tells how long it took
+    /// until all were ready.
+    pub(crate) fn go_into_production(&mut self) -> Result<Duration> {
         std::fs::write(self.config_file(), config(false)).context("writing the configuration")?;
         for member in &mut self.members {
             if let Some(process) = member.process.take() {
                 process.stop()?;
             }
         }
+        let began = Instant::now();
         for n in 0..self.members.len() {
             self.start_node(n)?;
         }
         for n in 0..self.members.len() {
             self.await_ready(n)?;
         }
-        Ok(())
+        Ok(began.elapsed())
+    }
+
+    /// Kills the leader the hard way. Gives which it was, counted from 0, and where the others are.
+    pub(crate) fn kill_leader(&mut self) -> Result<(usize, Vec<SocketAddr>)> {
+        let leader = self.leader()?;
+        let member = &mut self.members[leader];
+        drop(member.process.take().context("the leader runs")?);
+        let others = self.members.iter().enumerate();
+        let others = others.filter(|(n, _)| *n != leader);
+        Ok((leader, others.map(|(_, member)| member.http).collect()))
+    }
+
+    /// Starts a node again and waits until it is ready.
+    pub(crate) fn bring_back(&mut self, n: usize) -> Result<()> {
+        self.start_node(n)?;
+        self.await_ready(n)
+    }
+
+    /// Which node says of itself that it leads.
+    fn leader(&mut self) -> Result<usize> {
+        let mut asks: Vec<Command> = (0..self.members.len())
+            .map(|n| self.ask_status(n))
+            .collect();
+        let process = self.members[0].process.as_mut().context("node 1 runs")?;
+        process.await_that("in a cluster with a leader", || {
+            asks.iter_mut()
+                .position(|ask| status(ask).is_some_and(|status| status["role"] == "leader"))
+        })
+    }
+
+    fn ask_status(&self, n: usize) -> Command {
+        let mut command = self.yin();
+        command.args(["status", "--output", "json", "--data"]);
+        command.arg(&self.members[n].data);
+        command
     }
 
     pub(crate) fn nodes(&self) -> Vec<Node> {
@@ -191,19 +237,21 @@ impl Cluster {
         let http = member.http;
         let process = member.process.as_mut().context("the node was started")?;
         process.await_that("ready", || {
-            crate::yardstick::is_ok(http, "/readyz").then_some(())
+            crate::http::is_ok(http, "/readyz").then_some(())
         })
     }
 
     fn await_voters(&mut self, count: usize) -> Result<()> {
-        let mut status = self.yin();
-        status.args(["status", "--output", "json", "--data"]);
-        status.arg(&self.members[0].data);
+        let mut ask = self.ask_status(0);
         let process = self.members[0].process.as_mut().context("node 1 runs")?;
         process.await_that("in a cluster of enough voters", || {
-            let output = status.output().ok()?;
-            let status: serde_json::Value = serde_json::from_slice(&output.stdout).ok()?;
-            (status["voters"].as_array()?.len() == count).then_some(())
+            let voters = status(&mut ask)?["voters"].as_array()?.len();
+            (voters == count).then_some(())
         })
     }
+}
+
+/// What `yin status` says, if the node answers.
+fn status(ask: &mut Command) -> Option<Value> {
+    serde_json::from_slice(&ask.output().ok()?.stdout).ok()
 }

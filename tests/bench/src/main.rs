@@ -2,14 +2,21 @@
 //!
 //! A user of yin, not a part of it: it knows the built binary, its command line and its HTTP, and
 //! of the workspace only `load`, which knows no more. Read [`cluster`] for what is started,
-//! [`yardstick`] for what it is compared with, [`case`] for what is measured, [`rounds`] for how.
+//! [`yardstick`] for what it is compared with, [`case`] for what is measured, [`rounds`] for how,
+//! [`goals`] for what it should come to.
 mod case;
 mod cluster;
+mod failover;
+mod goals;
+mod http;
 mod meter;
 mod process;
 mod progress;
+mod report;
 mod rounds;
-mod table;
+mod sample;
+mod spread;
+mod stage;
 mod yardstick;
 
 use std::net::SocketAddr;
@@ -42,9 +49,6 @@ struct Run {
     /// The built `yin` binary; a release build, or the figures mean little.
     #[arg(long)]
     yin: PathBuf,
-    /// A clip to publish.
-    #[arg(long, default_value = "tests/fixtures/clip3.mp4")]
-    clip: PathBuf,
     /// Where data and results go; what is in its `run` folder is deleted.
     #[arg(long, default_value = "data/bench")]
     dir: PathBuf,

@@ -25,4 +25,4 @@ pub use crate::figures::Figures;
 pub use crate::scenario::Scenario;
 pub use crate::trouble::Trouble;
 pub use crate::work::{Api, Work};
-pub use crate::world::{Progress, Sizes, World};
+pub use crate::world::{CLIP, Progress, Sizes, World};

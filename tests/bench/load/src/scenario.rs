@@ -151,7 +151,7 @@ async fn like_hot(world: &World, client: &mut Client) -> Result<(), Trouble> {
     post(client, path).await
 }
 
-fn like_path(user: &User, video: i64, action: u8) -> String {
+pub(crate) fn like_path(user: &User, video: i64, action: u8) -> String {
     let token = &user.token;
     format!("/douyin/favorite/action/?token={token}&video_id={video}&action_type={action}")
 }

@@ -12,9 +12,12 @@ use serde_json::Value;
 use crate::client::{Ask, Client, Node};
 use crate::dice::Dice;
 use crate::drive::{Pace, Plan, Until, drive};
-use crate::scenario::{Scenario, sign_up};
+use crate::scenario::{Scenario, like_path, sign_up};
 use crate::trouble::Trouble;
 use crate::work::Api;
+
+/// A clip of our own (tests/fixtures), for who has none at hand.
+pub const CLIP: &[u8] = include_bytes!("../../../fixtures/clip3.mp4");
 
 /// Everybody's.
 pub(crate) const PASSWORD: &str = "load-password";
@@ -198,8 +201,10 @@ impl World {
         }
     }
 
-    pub fn clip_bytes(&self) -> usize {
-        self.clip.len()
+    /// Path of a write that has not been done yet: the next like.
+    pub fn next_write(&self) -> String {
+        let (user, video, action) = self.next_like();
+        like_path(user, video, action)
     }
 
     pub(crate) fn count_done(&self) {

@@ -1,13 +1,14 @@
 //! What yin is compared with, on the same machine and in the same run.
 pub(crate) mod append;
+pub(crate) mod disk;
+pub(crate) mod etcd;
+mod message;
 
 pub(crate) mod web;
 
-use std::io::{Read as _, Write as _};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
 
 use anyhow::Result;
 use load::Node;
@@ -67,25 +68,21 @@ impl Site {
     }
 }
 
+/// etcd's nodes: another protocol.
+pub(crate) struct EtcdSite {
+    pub(crate) addresses: Vec<SocketAddr>,
+    pub(crate) processes: Vec<Process>,
+}
+
+impl EtcdSite {
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        self.processes.iter().map(Process::pid).collect()
+    }
+}
+
 /// This program as a server.
 fn ourselves() -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("serve");
     Ok(command)
-}
-
-/// Does `path` answer 200? A node that is starting answers something else, or nothing.
-pub(crate) fn is_ok(address: SocketAddr, path: &str) -> bool {
-    let ask = || -> std::io::Result<bool> {
-        let mut stream = TcpStream::connect(address)?;
-        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        write!(
-            stream,
-            "GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n"
-        )?;
-        let mut front = [0; 12];
-        stream.read_exact(&mut front)?;
-        Ok(front.ends_with(b" 200"))
-    };
-    ask().unwrap_or(false)
 }

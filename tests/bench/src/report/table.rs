@@ -1,0 +1,143 @@
+//! Tables for the terminal.
+use std::fmt::Write as _;
+
+use comfy_table::presets::ASCII_MARKDOWN;
+use comfy_table::{CellAlignment, Table};
+
+use super::{Line, Results};
+use crate::goals::{Judged, Verdict};
+use crate::sample::Sample;
+use crate::spread::Spread;
+
+/// One line a case, then the errors.
+pub(super) fn cases(results: &Results) -> String {
+    let mut table = table(&[
+        "case",
+        "conn",
+        "op/s (min–max)",
+        "p50 ms",
+        "p99 ms",
+        "p999 ms",
+        "server µs/op (min–max)",
+        "client µs/op",
+        "disk B/op",
+        "MB",
+        "errors",
+    ]);
+    for line in &results.cases {
+        let median = |of: fn(&Sample) -> f64, digits: usize| {
+            let spread = line.spread(of);
+            spread.map_or_else(String::new, |spread| format!("{:.digits$}", spread.median))
+        };
+        let range = |of: fn(&Sample) -> f64| {
+            let spread = line.spread(of);
+            spread.map_or_else(String::new, |spread: Spread| spread.text(0))
+        };
+        table.add_row([
+            line.name.clone(),
+            line.connections.to_string(),
+            range(|sample| sample.figures.per_second),
+            median(|sample| sample.figures.latency.p50_us / 1e3, 2),
+            median(|sample| sample.figures.latency.p99_us / 1e3, 2),
+            median(|sample| sample.figures.latency.p999_us / 1e3, 2),
+            range(|sample| sample.server_cpu_us),
+            median(|sample| sample.figures.client_cpu_us, 0),
+            median(|sample| sample.written_bytes, 0),
+            median(|sample| sample.resident_bytes as f64 / 1e6, 0),
+            errors(line)
+                .iter()
+                .map(|(_, count)| count)
+                .sum::<u64>()
+                .to_string(),
+        ]);
+    }
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    let mut text = table.to_string();
+    for line in &results.cases {
+        for (what, count) in errors(line) {
+            let (name, connections) = (&line.name, line.connections);
+            write!(text, "\n{name} at {connections}: {count} × {what}")
+                .expect("a string takes everything");
+        }
+    }
+    text
+}
+
+/// The table of goals.
+pub(super) fn goals(judged: &[Judged]) -> String {
+    let mut table = table(&["#", "goal", "measured: median (min–max)", "bound", ""]);
+    for judged in judged {
+        table.add_row([
+            judged.number.to_owned(),
+            judged.what.to_owned(),
+            measured(judged),
+            judged.goal.clone(),
+            verdict(judged),
+        ]);
+    }
+    table.to_string()
+}
+
+pub(super) fn measured(judged: &Judged) -> String {
+    judged.measured.map_or_else(
+        || "–".to_owned(),
+        |spread| spread.text(if spread.median < 20.0 { 2 } else { 0 }),
+    )
+}
+
+pub(super) fn verdict(judged: &Judged) -> String {
+    match &judged.verdict {
+        Verdict::Met => "met".to_owned(),
+        Verdict::NotMet => "NOT MET".to_owned(),
+        Verdict::NotMeasured(why) => format!("not measured: {why}"),
+    }
+}
+
+/// What one has to know to read the tables.
+pub(super) fn notes(results: &Results) -> String {
+    let settings = &results.settings;
+    let syncs = |of: fn(&crate::yardstick::disk::Sync) -> f64| {
+        let spread = Spread::of(results.syncs.iter().map(of));
+        spread.map_or_else(String::new, |spread| spread.text(0))
+    };
+    format!(
+        "{} nodes, {} rounds of {} s, SCALE={}; raised: {}\n\
+         {} processors shared by servers and clients; load average before {}, after {}\n\
+         one synced append of 4 KiB: {} µs to a growing file, {} µs to a preallocated one\n\
+         start on an empty directory {:.0} ms, of all nodes with the data {:.0} ms; \
+         largest idle node {:.0} MB",
+        settings.nodes,
+        settings.rounds,
+        settings.seconds,
+        settings.scale,
+        settings.raised,
+        results.machine.processors,
+        results.machine.load_before,
+        results.machine.load_after,
+        syncs(|sync| sync.growing_us),
+        syncs(|sync| sync.preallocated_us),
+        results.starts.empty_ms,
+        results.starts.full_ms,
+        results.starts.idle_bytes as f64 / 1e6,
+    )
+}
+
+/// Over all rounds, by what they say.
+fn errors(line: &Line) -> Vec<(String, u64)> {
+    let mut sums = std::collections::BTreeMap::new();
+    for sample in &line.samples {
+        for (what, count) in &sample.figures.errors {
+            *sums.entry(what.clone()).or_default() += count;
+        }
+    }
+    sums.into_iter().collect()
+}
+
+fn table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_preset(ASCII_MARKDOWN);
+    table.set_header(header);
+    table
+}

@@ -1,0 +1,154 @@
+//! All servers of a run, and what was put into them.
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use load::{Node, Sizes, World};
+
+use crate::Run;
+use crate::case::Target;
+use crate::cluster::{Cluster, RAISED};
+use crate::meter::{Disk, resident_bytes};
+use crate::progress::Bars;
+use crate::yardstick::etcd::{self, Deed, Etcd};
+use crate::yardstick::{EtcdSite, Site};
+
+/// Loading waits for the disk more than it works.
+const LOAD_CONNECTIONS: usize = 64;
+/// Enough names for logins that do not meet.
+const LOGIN_NAMES: usize = 64;
+
+pub(crate) struct Stage {
+    pub(crate) cluster: Cluster,
+    pub(crate) world: Arc<World>,
+    pub(crate) disk: Disk,
+    pub(crate) starts: Starts,
+    web: Site,
+    append: Site,
+    etcd: Option<EtcdSite>,
+}
+
+/// What starting took, and what an idle node holds.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub(crate) struct Starts {
+    /// Process start to ready, the first node on an empty directory.
+    pub(crate) empty_ms: f64,
+    /// The same of all nodes at once, with the data in.
+    pub(crate) full_ms: f64,
+    /// The largest node right after that.
+    pub(crate) idle_bytes: u64,
+}
+
+impl Stage {
+    /// Starts everything and loads data.
+    pub(crate) fn set(run: &Run, dir: &Path, logs: &Path) -> Result<Self> {
+        let yin = run.yin.canonicalize();
+        let yin = yin.with_context(|| format!("no binary at {}", run.yin.display()))?;
+        let sizes = sizes(run.scale);
+        eprintln!("{} nodes of {}; raised: {RAISED}", run.nodes, yin.display());
+        let mut cluster = Cluster::start(&yin, dir, logs, run.nodes)?;
+        let (nodes, bars) = (cluster.nodes(), Bars::default());
+        let prefix = prefix()?;
+        let clip = load::CLIP.into();
+        let world = World::load(&nodes, LOAD_CONNECTIONS, sizes, &prefix, clip, &bars);
+        bars.end();
+        let mut world = world.context("loading data")?;
+        let full = cluster.go_into_production()?;
+        let resident = cluster.pids().into_iter().filter_map(resident_bytes);
+        let starts = Starts {
+            empty_ms: ms(cluster.first_start),
+            full_ms: ms(full),
+            idle_bytes: resident.max().unwrap_or_default(),
+        };
+        let alone = Arc::get_mut(&mut world).context("nobody else has the world yet")?;
+        alone
+            .enrol(&nodes, LOGIN_NAMES)
+            .context("registering users for logins")?;
+        Ok(Self {
+            cluster,
+            world,
+            disk: Disk::of(dir)?,
+            starts,
+            web: Site::web(logs)?,
+            append: Site::append(dir, logs)?,
+            etcd: start_etcd(dir, logs)?,
+        })
+    }
+
+    pub(crate) fn has_etcd(&self) -> bool {
+        self.etcd.is_some()
+    }
+
+    /// Of those that speak HTTP/1.1.
+    pub(crate) fn nodes(&self, target: Target) -> Vec<Node> {
+        match target {
+            Target::Cluster => self.cluster.nodes(),
+            Target::Web => self.web.nodes.clone(),
+            Target::Append => self.append.nodes.clone(),
+            Target::Etcd => Vec::new(),
+        }
+    }
+
+    pub(crate) fn etcd_addresses(&self) -> Vec<SocketAddr> {
+        let site = self.etcd.as_ref();
+        site.map(|site| site.addresses.clone()).unwrap_or_default()
+    }
+
+    pub(crate) fn pids(&self, target: Target) -> Vec<u32> {
+        match target {
+            Target::Cluster => self.cluster.pids(),
+            Target::Web => self.web.pids(),
+            Target::Append => self.append.pids(),
+            Target::Etcd => self.etcd.as_ref().map(EtcdSite::pids).unwrap_or_default(),
+        }
+    }
+}
+
+fn start_etcd(dir: &Path, logs: &Path) -> Result<Option<EtcdSite>> {
+    let Some(program) = etcd::program() else {
+        eprintln!(
+            "etcd is not installed: no comparison with it (apt-get install etcd-server, or \
+             ETCD=PATH)"
+        );
+        return Ok(None);
+    };
+    let (addresses, processes) = etcd::start(&program, dir, logs)?;
+    let site = EtcdSite {
+        addresses,
+        processes,
+    };
+    Etcd {
+        nodes: site.addresses.clone(),
+        deed: Deed::Put,
+    }
+    .fill()?;
+    Ok(Some(site))
+}
+
+/// The full size is 10 k users, 50 k videos, 1 M likes, 500 k follows; never so small that the
+/// feed's page or the pairs run out.
+#[allow(
+    clippy::cast_possible_truncation,
+    reason = "a factor times a count: rounding is fine"
+)]
+fn sizes(scale: f64) -> Sizes {
+    let scaled = |full: f64| (full * scale) as usize;
+    Sizes {
+        users: scaled(10_000.0).max(600),
+        videos: scaled(50_000.0).max(60),
+        likes: scaled(1_000_000.0) as u64,
+        follows: scaled(500_000.0) as u64,
+    }
+}
+
+/// So that a second run on the same servers finds no names taken.
+fn prefix() -> Result<String> {
+    let chance = getrandom::u32().context("the system gives no randomness")?;
+    Ok(format!("b{chance:08x}"))
+}
+
+fn ms(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
