@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo stop node-kill node-start build test test-long sim model-runs chaos \
+.PHONY: help bench demo stop node-kill node-start build test test-long sim model-runs chaos \
 	chaos-profiles chaos-selftest plants lint fmt docs check-deps \
 	check-deploy rocksdb deps clean-data
 
@@ -32,6 +32,14 @@ node-kill: ## kill -9 of one node of the demo: make node-kill N=1
 
 node-start: ## starts a killed node again: make node-start N=1
 	@$(ENV); exec $(DEMO) start $(DEMO_FLAGS) $(N)
+
+# Measured is what people run: the release build.
+bench: deps rocksdb ## what it does on this machine beside what the machine allows (ROUNDS=, SECONDS=, SCALE=, ONLY=, NODES=, CONNECTIONS=)
+	@$(ENV); cargo build --release --locked -p node -p bench --bins
+	@$(ENV); exec "$$CARGO_TARGET_DIR/release/bench" run --yin "$$CARGO_TARGET_DIR/release/yin" \
+		--dir $(DATA)/bench $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE)) \
+		$(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS)) $(if $(ONLY),--only $(ONLY)) \
+		$(if $(NODES),--nodes $(NODES)) $(if $(CONNECTIONS),--connections $(CONNECTIONS))
 
 # A test beside the binaries, so that libraries get the features that the tests need: with others
 # cargo would compile all that hangs on tokio a second time.

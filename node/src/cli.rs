@@ -28,6 +28,8 @@ pub(crate) enum Command {
     Verify(Ask),
     /// Hands leadership to another voter.
     Transfer(Transfer),
+    /// Puts load on any cluster over its public API and tells rates and latencies. It writes.
+    Bench(Bench),
     /// Helpers for development.
     #[command(subcommand)]
     Dev(Dev),
@@ -125,6 +127,42 @@ pub(crate) struct Ask {
     /// Data directory of the running node; its `admin.sock` is asked.
     #[arg(long, env = "YIN_DATA")]
     pub(crate) data: PathBuf,
+    #[arg(long, value_enum, default_value_t = Output::Table)]
+    pub(crate) output: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Bench {
+    /// A node, `http://host:port`; may be given several times: connections are spread over them.
+    #[arg(long, required = true, value_delimiter = ',')]
+    pub(crate) node: Vec<String>,
+    /// What is done: like, like-hot, follow, comment, chat, register, login, feed, feed-viewer,
+    /// feed-roaming, read, read-roaming, read-local, read-linearizable, publish, media.
+    #[arg(
+        long,
+        value_delimiter = ',',
+        default_value = "feed,read,like,comment,chat"
+    )]
+    pub(crate) scenario: Vec<String>,
+    /// Each scenario is run once with each of these.
+    #[arg(long, value_delimiter = ',', default_value = "1,64,256")]
+    pub(crate) connections: Vec<usize>,
+    /// Length of one measurement, after a fifth of it as warm-up.
+    #[arg(long, default_value_t = 10.0)]
+    pub(crate) seconds: f64,
+    /// Operations that arrive a second, whatever the nodes do (open loop: latency counts from the
+    /// moment of arrival). Without it, each connection starts the next one when the last one ended.
+    #[arg(long)]
+    pub(crate) rate: Option<f64>,
+    /// Users that are registered first.
+    #[arg(long, default_value_t = 100)]
+    pub(crate) users: usize,
+    /// Videos that are published first.
+    #[arg(long, default_value_t = 30)]
+    pub(crate) videos: usize,
+    /// Threads of the clients.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) threads: usize,
     #[arg(long, value_enum, default_value_t = Output::Table)]
     pub(crate) output: Output,
 }

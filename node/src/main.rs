@@ -3,6 +3,7 @@
 mod admin;
 mod admission;
 mod background;
+mod bench;
 mod cli;
 mod config;
 mod directory;
@@ -43,6 +44,10 @@ fn main() -> ExitCode {
     if let Command::Internal(Internal::Cover { arguments }) = cli.command {
         return media::child::serve(arguments.into_iter());
     }
+    // Load needs neither a runtime of ours nor logs.
+    if let Command::Bench(flags) = &cli.command {
+        return ended(bench::run(flags).map(|()| ExitCode::SUCCESS));
+    }
     rustls::crypto::ring::default_provider()
         .install_default()
         .expect("nothing else installs a TLS provider");
@@ -55,13 +60,14 @@ fn main() -> ExitCode {
     };
     let result = runtime.block_on(run(cli.command));
     logs.flush(LAST_LINES);
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            ExitCode::FAILURE
-        }
-    }
+    ended(result)
+}
+
+fn ended(result: Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
 }
 
 async fn run(command: Command) -> Result<ExitCode> {
@@ -101,7 +107,9 @@ async fn run(command: Command) -> Result<ExitCode> {
             })?;
         }
         Command::Dev(Dev::S3(flags)) => dev_s3(&flags).await?,
-        Command::Internal(Internal::Cover { .. }) => unreachable!("handled before the runtime"),
+        Command::Bench(_) | Command::Internal(Internal::Cover { .. }) => {
+            unreachable!("handled before the runtime")
+        }
     }
     Ok(ExitCode::SUCCESS)
 }

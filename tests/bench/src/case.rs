@@ -152,7 +152,7 @@ pub(crate) fn unknown(only: &[String]) -> Vec<&str> {
                 .any(|(_, scenario)| scenario.name() == name)
             || Deed::ALL.iter().any(|deed| deed.name() == name)
             || OPEN.iter().any(|(open, ..)| *open == name)
-            || name == FAILOVER
+            || [FAILOVER, SCALING].contains(&name)
     };
     only.iter()
         .map(String::as_str)
@@ -160,10 +160,16 @@ pub(crate) fn unknown(only: &[String]) -> Vec<&str> {
         .collect()
 }
 
-/// No case, but it can be asked for.
-pub(crate) const FAILOVER: &str = "failover";
+/// No cases, but they can be asked for.
+const FAILOVER: &str = "failover";
+const SCALING: &str = "scaling";
 
 /// Is the leader to be killed at the end?
 pub(crate) fn has_failover(run: &Run) -> bool {
     is_wanted(run, FAILOVER) && run.nodes >= 3
+}
+
+/// Are clusters of other sizes to be started at the end?
+pub(crate) fn has_scaling(run: &Run) -> bool {
+    is_wanted(run, SCALING)
 }

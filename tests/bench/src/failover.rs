@@ -16,22 +16,32 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two attempts of a client that was refused.
 const PAUSE: Duration = Duration::from_millis(5);
 
-/// Seconds from the kill to the first write that was acknowledged elsewhere, once each time.
-pub(crate) fn measure(cluster: &mut Cluster, world: &Arc<World>, times: usize) -> Result<Vec<f64>> {
+/// Seconds from the kill to the first write that was acknowledged elsewhere, once each time. What
+/// goes wrong ends it and is told: the rest of the run is worth keeping.
+pub(crate) fn measure(cluster: &mut Cluster, world: &Arc<World>, times: usize) -> Vec<f64> {
     let mut seconds = Vec::new();
     for time in 1..=times {
-        let (leader, others) = cluster.kill_leader()?;
-        let killed = Instant::now();
-        let first = first_write(&others, world, killed)?;
-        seconds.push(first.as_secs_f64());
-        eprintln!(
-            "failover {time} of {times}: {:.0} ms",
-            first.as_secs_f64() * 1e3
-        );
-        cluster.bring_back(leader)?;
-        cluster.forget_logs()?;
+        match once(cluster, world) {
+            Ok(first) => {
+                let first = first.as_secs_f64();
+                eprintln!("failover {time} of {times}: {:.0} ms", first * 1e3);
+                seconds.push(first);
+            }
+            Err(error) => {
+                eprintln!("failover {time} of {times}: {error:#}");
+                break;
+            }
+        }
     }
-    Ok(seconds)
+    seconds
+}
+
+fn once(cluster: &mut Cluster, world: &Arc<World>) -> Result<Duration> {
+    let (leader, others) = cluster.kill_leader()?;
+    let first = first_write(&others, world, Instant::now())?;
+    cluster.bring_back(leader)?;
+    cluster.forget_logs()?;
+    Ok(first)
 }
 
 fn first_write(others: &[SocketAddr], world: &Arc<World>, killed: Instant) -> Result<Duration> {

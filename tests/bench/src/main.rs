@@ -5,6 +5,7 @@
 //! [`yardstick`] for what it is compared with, [`case`] for what is measured, [`rounds`] for how,
 //! [`goals`] for what it should come to.
 mod case;
+mod cgroup;
 mod cluster;
 mod failover;
 mod goals;
@@ -15,6 +16,7 @@ mod progress;
 mod report;
 mod rounds;
 mod sample;
+mod scaling;
 mod spread;
 mod stage;
 mod yardstick;
@@ -61,7 +63,7 @@ struct Run {
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
     /// 1 is 10,000 users, 50,000 videos, 1,000,000 likes and 500,000 follows.
-    #[arg(long, default_value_t = 0.01)]
+    #[arg(long, default_value_t = 0.02)]
     scale: f64,
     /// Only these: scenarios and yardsticks by name.
     #[arg(long, value_delimiter = ',')]

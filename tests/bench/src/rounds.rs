@@ -10,6 +10,7 @@ use crate::failover;
 use crate::process::log_folder;
 use crate::report::{self, Results};
 use crate::sample::{self, Rates, Sample};
+use crate::scaling::Scaling;
 use crate::stage::Stage;
 use crate::yardstick::disk::{self, Sync};
 
@@ -32,7 +33,14 @@ pub(crate) fn run(run: &Run) -> Result<()> {
     std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     let dir = dir.canonicalize()?;
     let logs = log_folder(&dir)?;
-    let measured = Stage::set(run, &dir, &logs).and_then(|stage| measure(run, stage, &dir));
+    let mut measured = Stage::set(run, &dir, &logs).and_then(|stage| measure(run, stage, &dir));
+    // The first cluster has ended: nobody shares the processors with those that follow.
+    if let Ok(results) = &mut measured
+        && case::has_scaling(run)
+    {
+        let yin = run.yin.canonicalize()?;
+        results.scaling = Some(Scaling::measure(run, &yin, &dir, &logs));
+    }
     // What went wrong is in the logs, so that they are kept then.
     let results = measured.with_context(|| format!("logs are in {}", logs.display()))?;
     for folder in [&dir, &logs] {
@@ -61,7 +69,7 @@ fn measure(run: &Run, mut stage: Stage, dir: &std::path::Path) -> Result<Results
         }
     }
     let failovers = if case::has_failover(run) {
-        failover::measure(&mut stage.cluster, &stage.world, run.rounds)?
+        failover::measure(&mut stage.cluster, &stage.world, run.rounds)
     } else {
         Vec::new()
     };
@@ -72,6 +80,7 @@ fn measure(run: &Run, mut stage: Stage, dir: &std::path::Path) -> Result<Results
         starts: stage.starts,
         syncs,
         failovers,
+        scaling: None,
         cases: cases.iter().zip(samples).map(report::Line::of).collect(),
     })
 }

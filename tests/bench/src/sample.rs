@@ -9,7 +9,7 @@ use load::{Api, Figures, Moment, Pace, Plan, Scenario, Trouble, Until, Work, dri
 use serde::Serialize;
 
 use crate::case::{BESIDE, Case, Speed, Target, USUAL, What};
-use crate::meter::Usage;
+use crate::meter::{Disk, Usage};
 use crate::stage::Stage;
 use crate::yardstick::etcd::Etcd;
 
@@ -77,11 +77,12 @@ pub(crate) fn take(
                 world: Arc::clone(&stage.world),
                 scenario,
             };
-            measure(stage, case.target, &plan, &api)
+            measure(&stage.pids(case.target), stage.disk, &plan, &api)
         }
         What::Etcd(deed) => {
             let nodes = stage.etcd_addresses();
-            measure(stage, case.target, &plan, &Etcd { nodes, deed })
+            let etcd = Etcd { nodes, deed };
+            measure(&stage.pids(case.target), stage.disk, &plan, &etcd)
         }
     };
     if let Some(others) = others {
@@ -113,11 +114,11 @@ fn disturb(stage: &Stage, scenario: Scenario, plan: &Plan, rates: &Rates) -> Res
     thread.spawn(run).context("starting a thread")
 }
 
-fn measure<W: Work>(stage: &Stage, target: Target, plan: &Plan, work: &W) -> Result<Sample> {
-    let pids = stage.pids(target);
+/// Runs the plan and reads what these processes used meanwhile.
+pub(crate) fn measure<W: Work>(pids: &[u32], disk: Disk, plan: &Plan, work: &W) -> Result<Sample> {
     let (mut before, mut used) = (Usage::default(), Usage::default());
     let figures = drive(plan, work, &mut |moment| {
-        let now = Usage::of(&pids, stage.disk);
+        let now = Usage::of(pids, disk);
         match moment {
             Moment::Begin => before = now,
             Moment::End => used = now.since(before),

@@ -46,7 +46,11 @@ impl Stage {
     pub(crate) fn set(run: &Run, dir: &Path, logs: &Path) -> Result<Self> {
         let yin = run.yin.canonicalize();
         let yin = yin.with_context(|| format!("no binary at {}", run.yin.display()))?;
-        let sizes = sizes(run.scale);
+        let sizes = sizes(run);
+        eprintln!(
+            "data: {} users, {} videos, {} likes, {} follows (SCALE={})",
+            sizes.users, sizes.videos, sizes.likes, sizes.follows, run.scale
+        );
         eprintln!("{} nodes of {}; raised: {RAISED}", run.nodes, yin.display());
         let mut cluster = Cluster::start(&yin, dir, logs, run.nodes)?;
         let (nodes, bars) = (cluster.nodes(), Bars::default());
@@ -127,17 +131,19 @@ fn start_etcd(dir: &Path, logs: &Path) -> Result<Option<EtcdSite>> {
     Ok(Some(site))
 }
 
-/// The full size is 10 k users, 50 k videos, 1 M likes, 500 k follows; never so small that the
-/// feed's page or the pairs run out.
+/// The full size is 10 k users, 50 k videos, 1 M likes, 500 k follows. There are at least two users
+/// for each connection, who chat, and, unless the scale is 0, two pages of videos.
 #[allow(
     clippy::cast_possible_truncation,
     reason = "a factor times a count: rounding is fine"
 )]
-fn sizes(scale: f64) -> Sizes {
-    let scaled = |full: f64| (full * scale) as usize;
+fn sizes(run: &Run) -> Sizes {
+    let scaled = |full: f64| (full * run.scale) as usize;
+    let chatting = run.connections.iter().max().map_or(2, |most| 2 * most);
+    let two_pages = if run.scale > 0.0 { 60 } else { 2 };
     Sizes {
-        users: scaled(10_000.0).max(600),
-        videos: scaled(50_000.0).max(60),
+        users: scaled(10_000.0).max(chatting),
+        videos: scaled(50_000.0).max(two_pages),
         likes: scaled(1_000_000.0) as u64,
         follows: scaled(500_000.0) as u64,
     }

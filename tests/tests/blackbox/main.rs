@@ -1,4 +1,5 @@
 //! The built binary from outside: several nodes, real faults, the public API.
+mod bench;
 mod chaos;
 mod contract;
 mod damage;

@@ -13,6 +13,7 @@ use crate::case::{Case, Target};
 use crate::cluster::RAISED;
 use crate::goals;
 use crate::sample::Sample;
+use crate::scaling::Scaling;
 use crate::spread::Spread;
 use crate::stage::Starts;
 use crate::yardstick::disk::Sync;
@@ -27,6 +28,8 @@ pub(crate) struct Results {
     pub(crate) syncs: Vec<Sync>,
     /// Seconds.
     pub(crate) failovers: Vec<f64>,
+    /// `None`: not asked for.
+    pub(crate) scaling: Option<Scaling>,
     pub(crate) cases: Vec<Line>,
 }
 
@@ -155,6 +158,7 @@ pub(crate) fn sample_results(cases: &[(&str, usize, [f64; 3])]) -> Results {
         },
         syncs: Vec::new(),
         failovers: Vec::new(),
+        scaling: None,
         cases: cases
             .iter()
             .map(|(name, connections, rates)| Line {

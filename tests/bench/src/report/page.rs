@@ -6,6 +6,9 @@ use super::plot::{Axis, Series, bars, escaped, lines};
 use super::{Line, Results, table};
 use crate::case::USUAL;
 use crate::goals::{Judged, Verdict};
+use crate::sample::Sample;
+use crate::scaling::Point;
+use crate::spread::Spread;
 
 const STYLE: &str = "
 :root { color-scheme: light dark; }
@@ -13,7 +16,7 @@ body { font: 15px/1.45 system-ui, sans-serif; margin: 2rem auto; max-width: 72re
 h1 { font-size: 1.5rem; } h2 { font-size: 1.15rem; margin-top: 2.2rem; }
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; width: 100%; }
 th, td { border-bottom: 1px solid #8884; padding: .3rem .6rem; text-align: left; }
-td.n, th.n { text-align: right; }
+td.n, th.n { text-align: right; white-space: nowrap; }
 .met { color: #1f8a4c; font-weight: 600; } .not { color: #c8371b; font-weight: 600; }
 .un { opacity: .7; }
 .plots { display: grid; gap: 1.2rem; grid-template-columns: repeat(auto-fill, minmax(24rem, 1fr)); }
@@ -44,6 +47,15 @@ pub(super) fn html(results: &Results, judged: &[Judged]) -> String {
     throughput(&mut page, results);
     page.push_str("</div><h2>Processor time per operation</h2><div class='plots'>");
     processor(&mut page, results);
+    if let Some(scaling) = &results.scaling {
+        page.push_str("</div><h2>More nodes</h2><div class='plots'>");
+        sizes(&mut page, "reads/s, 0.4 core a node", &scaling.reads);
+        sizes(
+            &mut page,
+            "likes/s, nodes beyond three are learners",
+            &scaling.likes,
+        );
+    }
     page.push_str("</div><h2>Latency over time</h2><p>The last round; one point is a twentieth ");
     page.push_str("of its window.</p><div class='plots'>");
     latency(&mut page, results);
@@ -52,7 +64,7 @@ pub(super) fn html(results: &Results, judged: &[Judged]) -> String {
 }
 
 fn goals(page: &mut String, judged: &[Judged]) {
-    page.push_str("<table><tr><th>#<th>goal<th class='n'>measured<th class='n'>bound<th></tr>");
+    page.push_str("<table><tr><th>#<th>goal<th class='n'>measured<th class='n'>by CPU<th class='n'>bound<th></tr>");
     for judged in judged {
         let class = match judged.verdict {
             Verdict::Met => "met",
@@ -62,10 +74,12 @@ fn goals(page: &mut String, judged: &[Judged]) {
         add(
             page,
             &format!(
-                "<tr><td>{}<td>{}<td class='n'>{}<td class='n'>{}<td class='{class}'>{}</tr>",
+                "<tr><td>{}<td>{}<td class='n'>{}<td class='n'>{}<td class='n'>{}\
+                 <td class='{class}'>{}</tr>",
                 judged.number,
                 escaped(judged.what),
                 table::measured(judged),
+                table::by_cpu(judged),
                 judged.goal,
                 escaped(&table::verdict(judged))
             ),
@@ -91,25 +105,29 @@ fn cases(page: &mut String, results: &Results) {
     }
     page.push_str("</tr>");
     for line in &results.cases {
-        let range = |of: fn(&crate::sample::Sample) -> f64, digits| {
-            line.spread(of)
-                .map_or_else(String::new, |spread| spread.text(digits))
+        let range = |of: fn(&Sample) -> f64| {
+            let spread = line.spread(of);
+            spread.map_or_else(String::new, |spread| spread.text(0))
         };
-        let errors: u64 = line
+        let median = |of: fn(&Sample) -> f64, digits: usize| {
+            let spread = line.spread(of);
+            spread.map_or_else(String::new, |spread| format!("{:.digits$}", spread.median))
+        };
+        let errors = line
             .samples
             .iter()
-            .map(|sample| sample.figures.error_count())
-            .sum();
+            .map(|sample| sample.figures.error_count());
+        let errors: u64 = errors.sum();
         add(page, &format!("<tr><td>{}", escaped(&line.name)));
         for cell in [
             line.connections.to_string(),
-            range(|sample| sample.figures.per_second, 0),
-            range(|sample| sample.figures.latency.p50_us / 1e3, 2),
-            range(|sample| sample.figures.latency.p99_us / 1e3, 2),
-            range(|sample| sample.figures.latency.p999_us / 1e3, 2),
-            range(|sample| sample.server_cpu_us, 0),
-            range(|sample| sample.figures.client_cpu_us, 0),
-            range(|sample| sample.written_bytes, 0),
+            range(|sample| sample.figures.per_second),
+            median(|sample| sample.figures.latency.p50_us / 1e3, 2),
+            median(|sample| sample.figures.latency.p99_us / 1e3, 2),
+            median(|sample| sample.figures.latency.p999_us / 1e3, 2),
+            range(|sample| sample.server_cpu_us),
+            median(|sample| sample.figures.client_cpu_us, 0),
+            median(|sample| sample.written_bytes, 0),
             errors.to_string(),
         ] {
             add(page, &format!("<td class='n'>{cell}"));
@@ -194,6 +212,23 @@ fn latency(page: &mut String, results: &Results) {
             series("p99", |slot| slot.p99_us),
         ];
         page.push_str(&lines(&line.name, "ms by second", Axis::Plain, &both));
+    }
+}
+
+fn sizes(page: &mut String, title: &str, points: &[Point]) {
+    let points: Vec<(f64, f64)> = points
+        .iter()
+        .filter_map(|point| {
+            let rates = point.samples.iter().map(|sample| sample.figures.per_second);
+            Some((point.nodes as f64, Spread::of(rates)?.median))
+        })
+        .collect();
+    if !points.is_empty() {
+        let series = [Series {
+            name: "median".to_owned(),
+            points,
+        }];
+        page.push_str(&lines(title, "op/s by nodes", Axis::Plain, &series));
     }
 }
 

@@ -67,12 +67,20 @@ pub(super) fn cases(results: &Results) -> String {
 
 /// The table of goals.
 pub(super) fn goals(judged: &[Judged]) -> String {
-    let mut table = table(&["#", "goal", "measured: median (min–max)", "bound", ""]);
+    let mut table = table(&[
+        "#",
+        "goal",
+        "measured: median (min–max)",
+        "by CPU",
+        "bound",
+        "",
+    ]);
     for judged in judged {
         table.add_row([
             judged.number.to_owned(),
             judged.what.to_owned(),
             measured(judged),
+            by_cpu(judged),
             judged.goal.clone(),
             verdict(judged),
         ]);
@@ -85,6 +93,11 @@ pub(super) fn measured(judged: &Judged) -> String {
         || "–".to_owned(),
         |spread| spread.text(if spread.median < 20.0 { 2 } else { 0 }),
     )
+}
+
+pub(super) fn by_cpu(judged: &Judged) -> String {
+    let by_cpu = judged.by_cpu;
+    by_cpu.map_or_else(String::new, |spread| format!("{:.2}", spread.median))
 }
 
 pub(super) fn verdict(judged: &Judged) -> String {
@@ -103,7 +116,8 @@ pub(super) fn notes(results: &Results) -> String {
         spread.map_or_else(String::new, |spread| spread.text(0))
     };
     format!(
-        "{} nodes, {} rounds of {} s, SCALE={}; raised: {}\n\
+        "by CPU: the ratio of processor time per operation, servers' and clients'\n\
+         {} nodes, {} rounds of {} s, SCALE={}; raised: {}\n\
          {} processors shared by servers and clients; load average before {}, after {}\n\
          one synced append of 4 KiB: {} µs to a growing file, {} µs to a preallocated one\n\
          start on an empty directory {:.0} ms, of all nodes with the data {:.0} ms; \

@@ -2,10 +2,13 @@
 //!
 //! A ratio is taken round by round, both sides from the same round, and judged by its median. What
 //! this bench cannot measure is listed all the same, with the reason.
+mod list;
+
 use serde::Serialize;
 
 use crate::case::USUAL;
 use crate::report::{Line, Results};
+use crate::sample::Sample;
 use crate::spread::Spread;
 use crate::yardstick::append::RECORD_BYTES;
 
@@ -23,6 +26,8 @@ enum Figure {
     P50,
     P99,
     ServerCpu,
+    /// Of servers and clients.
+    Cpu,
 }
 
 /// One side of a ratio.
@@ -42,6 +47,12 @@ enum Measure {
     FailoverRatio,
     StartEmptyMs,
     IdleMb,
+    /// Reads with three nodes ÷ three times those with one.
+    ReadsScale,
+    /// CPU per like with five nodes ÷ with three.
+    LikeCost,
+    /// Likes/s with three nodes ÷ with four, the fourth a learner.
+    LearnerCost,
     /// Not by this bench, and why.
     Not(&'static str),
 }
@@ -73,13 +84,16 @@ pub(crate) struct Judged {
     pub(crate) number: &'static str,
     pub(crate) what: &'static str,
     pub(crate) measured: Option<Spread>,
+    /// What a ratio of rates would be if processor time per operation, servers' and clients', were
+    /// all that counts: others on the machine move it less.
+    pub(crate) by_cpu: Option<Spread>,
     pub(crate) goal: String,
     pub(crate) verdict: Verdict,
 }
 
 /// Judges all goals.
 pub(crate) fn judge(results: &Results) -> Vec<Judged> {
-    let goals = goals();
+    let goals = list::goals();
     goals.iter().map(|goal| goal.judge(results)).collect()
 }
 
@@ -99,6 +113,7 @@ impl Goal {
             number: self.number,
             what: self.what,
             measured,
+            by_cpu: self.measure.by_cpu(results).and_then(Spread::of),
             goal: self.bound.text(),
             verdict,
         }
@@ -129,8 +144,7 @@ impl Measure {
         match self {
             Self::Ratio(top, bottom) => {
                 let (top, bottom) = (top.values(results)?, bottom.values(results)?);
-                let pairs = top.into_iter().zip(bottom);
-                Ok(pairs.map(|(top, bottom)| top / bottom).collect())
+                Ok(ratios(top, bottom).collect())
             }
             Self::Written(case) => {
                 let line = line(results, case, USUAL)?;
@@ -153,8 +167,36 @@ impl Measure {
             }
             Self::StartEmptyMs => Ok(vec![results.starts.empty_ms]),
             Self::IdleMb => Ok(vec![results.starts.idle_bytes as f64 / 1e6]),
+            Self::ReadsScale => {
+                let of = |nodes| scaled(results, Sizes::Reads, nodes, |one| one.figures.per_second);
+                Ok(ratios(of(3)?, of(1)?).map(|ratio| ratio / 3.0).collect())
+            }
+            Self::LikeCost => {
+                let of = |nodes| scaled(results, Sizes::Likes, nodes, |one| one.server_cpu_us);
+                Ok(ratios(of(5)?, of(3)?).collect())
+            }
+            Self::LearnerCost => {
+                let of = |nodes| scaled(results, Sizes::Likes, nodes, |one| one.figures.per_second);
+                Ok(ratios(of(3)?, of(4)?).collect())
+            }
             Self::Not(why) => Err(((*why).to_owned(), Vec::new())),
         }
+    }
+}
+
+impl Measure {
+    fn by_cpu(&self, results: &Results) -> Option<Vec<f64>> {
+        let Self::Ratio(
+            Side::Case(top, top_connections, Figure::PerSecond),
+            Side::Case(bottom, bottom_connections, Figure::PerSecond),
+        ) = *self
+        else {
+            return None;
+        };
+        let cpu = |name, connections| Side::Case(name, connections, Figure::Cpu).values(results);
+        let (top, bottom) = (cpu(top, top_connections), cpu(bottom, bottom_connections));
+        let pairs = top.ok()?.into_iter().zip(bottom.ok()?);
+        Some(pairs.map(|(top, bottom)| bottom / top).collect())
     }
 }
 
@@ -169,6 +211,7 @@ impl Side {
                     Figure::P50 => sample.figures.latency.p50_us,
                     Figure::P99 => sample.figures.latency.p99_us,
                     Figure::ServerCpu => sample.server_cpu_us,
+                    Figure::Cpu => sample.server_cpu_us + sample.figures.client_cpu_us,
                 });
                 Ok(values.collect())
             }
@@ -192,7 +235,7 @@ fn line<'a>(
         };
         (why, Vec::new())
     })?;
-    let sum = |of: fn(&crate::sample::Sample) -> u64| line.samples.iter().map(of).sum::<u64>();
+    let sum = |of: fn(&Sample) -> u64| line.samples.iter().map(of).sum::<u64>();
     let errors = sum(|sample| sample.figures.error_count());
     let done = sum(|sample| sample.figures.done);
     if done == 0 || errors as f64 > ERRORS_MAX * done as f64 {
@@ -202,298 +245,38 @@ fn line<'a>(
     Ok(line)
 }
 
-const NO_MARIADB: &str = "MariaDB and Redis are no part of this bench yet";
-
-const fn rate(name: &'static str) -> Side {
-    Side::Case(name, USUAL, Figure::PerSecond)
+fn ratios(top: Vec<f64>, bottom: Vec<f64>) -> impl Iterator<Item = f64> {
+    let pairs = top.into_iter().zip(bottom);
+    pairs.map(|(top, bottom)| top / bottom)
 }
 
-const fn rate_at(name: &'static str, connections: usize) -> Side {
-    Side::Case(name, connections, Figure::PerSecond)
+/// Which of the clusters of several sizes.
+#[derive(Clone, Copy)]
+enum Sizes {
+    Reads,
+    Likes,
 }
 
-const fn p99(name: &'static str) -> Side {
-    Side::Case(name, USUAL, Figure::P99)
-}
-
-const fn cpu(name: &'static str) -> Side {
-    Side::Case(name, USUAL, Figure::ServerCpu)
-}
-
-fn goal(number: &'static str, what: &'static str, bound: Bound, measure: Measure) -> Goal {
-    Goal {
-        number,
-        what,
-        measure,
-        bound,
-    }
-}
-
-fn goals() -> Vec<Goal> {
-    let mut goals = write_goals();
-    goals.extend(read_goals());
-    goals.extend(scaling_goals());
-    goals.extend(life_goals());
-    goals
-}
-
-fn write_goals() -> Vec<Goal> {
-    use Bound::{AtLeast, AtMost};
-    use Measure::{Not, Ratio, Written};
-    vec![
-        goal(
-            "1",
-            "like/s ÷ etcd put/s",
-            AtLeast(2.5),
-            Ratio(rate("like"), rate("etcd-put")),
-        ),
-        goal(
-            "2",
-            "like/s ÷ etcd transaction of the same work",
-            AtLeast(4.5),
-            Ratio(rate("like"), rate("etcd-like")),
-        ),
-        goal(
-            "3a",
-            "like/s ÷ MariaDB, 5 trips, one node",
-            AtLeast(3.6),
-            Not(NO_MARIADB),
-        ),
-        goal(
-            "3b",
-            "like/s ÷ MariaDB procedure, one node",
-            AtLeast(1.75),
-            Not(NO_MARIADB),
-        ),
-        goal(
-            "3c",
-            "like/s ÷ hiqlite durable insert",
-            AtLeast(7.0),
-            Not("hiqlite is no part of this bench"),
-        ),
-        goal(
-            "4a",
-            "like/s ÷ bare replicated HTTP put, 64",
-            AtLeast(0.45),
-            Ratio(rate("like"), rate("append")),
-        ),
-        goal(
-            "4b",
-            "like/s ÷ bare replicated HTTP put, 256",
-            AtLeast(0.4),
-            Ratio(rate_at("like", 256), rate_at("append", 256)),
-        ),
-        goal(
-            "5",
-            "server CPU per like ÷ per axum hello",
-            AtMost(9.0),
-            Ratio(cpu("like"), cpu("axum-hello")),
-        ),
-        goal(
-            "6",
-            "likes of one hot video ÷ likes spread",
-            AtLeast(0.95),
-            Ratio(rate("like-hot"), rate("like")),
-        ),
-        goal(
-            "7",
-            "like p50, one client ÷ one synced append",
-            AtMost(2.5),
-            Ratio(Side::Case("like", 1, Figure::P50), Side::Sync),
-        ),
-        goal(
-            "15",
-            "bytes written per like ÷ 3 records of 200 B",
-            AtMost(3.5),
-            Written("like"),
-        ),
-    ]
-}
-
-fn read_goals() -> Vec<Goal> {
-    use Bound::{AtLeast, AtMost};
-    use Measure::{Not, Ratio};
-    vec![
-        goal(
-            "8",
-            "read where the client stays ÷ axum hello",
-            AtLeast(0.75),
-            Ratio(rate("read"), rate("axum-hello")),
-        ),
-        goal(
-            "9",
-            "linearizable read/s ÷ etcd's",
-            AtLeast(3.0),
-            Ratio(rate("read-linearizable"), rate("etcd-get")),
-        ),
-        goal(
-            "10",
-            "local read/s ÷ etcd serializable get/s",
-            AtLeast(4.0),
-            Ratio(rate("read-local"), rate("etcd-get-local")),
-        ),
-        goal(
-            "11a",
-            "feed with viewer ÷ axum serialising the page",
-            AtLeast(0.9),
-            Ratio(rate("feed-viewer"), rate("axum-page")),
-        ),
-        goal(
-            "11b",
-            "feed with viewer ÷ MariaDB",
-            AtLeast(4.5),
-            Not(NO_MARIADB),
-        ),
-        goal(
-            "11c",
-            "feed with viewer ÷ Redis-cached",
-            AtLeast(2.3),
-            Not(NO_MARIADB),
-        ),
-        goal(
-            "12",
-            "feed anonymous ÷ axum serialising the page",
-            AtLeast(1.5),
-            Ratio(rate("feed"), rate("axum-page")),
-        ),
-        goal(
-            "13a",
-            "read p99 at half its maximum ÷ axum at that rate",
-            AtMost(1.2),
-            Ratio(p99("read-open"), p99("hello-open")),
-        ),
-        goal(
-            "13b",
-            "read p99 with likes at half maximum ÷ without",
-            AtMost(1.5),
-            Ratio(p99("read+like"), p99("read-open")),
-        ),
-        goal(
-            "14",
-            "read p99 with logins at half capacity ÷ without",
-            AtMost(1.3),
-            Ratio(p99("read+login"), p99("read-open")),
-        ),
-    ]
-}
-
-fn scaling_goals() -> Vec<Goal> {
-    use Bound::{AtLeast, AtMost};
-    use Measure::Not;
-    const CGROUP: &str = "needs a cpu cgroup of each node: run by hand, see DESIGN.md";
-    const SIZES: &str = "needs two runs, SCALE=1 and SCALE=160, and their CPU per operation";
-    vec![
-        goal(
-            "16",
-            "reads, 3 nodes ÷ 3 × one, 0.4 core each",
-            AtLeast(0.9),
-            Not(CGROUP),
-        ),
-        goal(
-            "17a",
-            "like cost, 5 nodes ÷ 3",
-            AtMost(1.5),
-            Not("needs two runs, NODES=3 and NODES=5, and their CPU per like"),
-        ),
-        goal(
-            "17b",
-            "like rate per added learner",
-            AtMost(1.05),
-            Not("needs NODES=4 and up"),
-        ),
-        goal(
-            "19a",
-            "like CPU, 10 M ÷ 10 k objects",
-            AtMost(1.3),
-            Not(SIZES),
-        ),
-        goal(
-            "19b",
-            "point read CPU, 10 M ÷ 10 k objects",
-            AtMost(1.4),
-            Not(SIZES),
-        ),
-        goal(
-            "19c",
-            "feed CPU, 10 M ÷ 10 k objects",
-            AtMost(1.2),
-            Not(SIZES),
-        ),
-        goal(
-            "20",
-            "likes/s over QUIC ÷ over TCP",
-            AtLeast(0.95),
-            Not("the product speaks QUIC only"),
-        ),
-        goal(
-            "21a",
-            "snapshot install ÷ quinn bulk stream",
-            AtLeast(0.6),
-            Not("not seen from outside"),
-        ),
-        goal(
-            "21b",
-            "p99 during it ÷ before",
-            AtMost(1.5),
-            Not("not seen from outside"),
-        ),
-    ]
-}
-
-fn life_goals() -> Vec<Goal> {
-    use Bound::{AtLeast, AtMost};
-    use Measure::{FailoverRatio, FailoverSeconds, IdleMb, Not, Ratio, StartEmptyMs};
-    vec![
-        goal(
-            "18a",
-            "leader killed to first write elsewhere, s",
-            AtMost(1.5),
-            FailoverSeconds,
-        ),
-        goal(
-            "18b",
-            "the same ÷ (election max + mean)",
-            AtMost(1.15),
-            FailoverRatio,
-        ),
-        goal(
-            "22a",
-            "chat send + poll round trips/s ÷ likes/s",
-            AtLeast(0.7),
-            Ratio(rate("chat"), rate("like")),
-        ),
-        goal(
-            "22b",
-            "delivery to a waiting stream p99, ms",
-            AtMost(20.0),
-            Not("the API has no waiting stream"),
-        ),
-        goal(
-            "23a",
-            "restart with 10 M objects, s",
-            AtMost(5.0),
-            Not("needs SCALE=160; see the restart above the table"),
-        ),
-        goal("23b", "idle memory of a node, MB", AtMost(300.0), IdleMb),
-        goal(
-            "23c",
-            "growth for a 2 GB upload, MB",
-            AtMost(64.0),
-            Not("measured by tests/tests/blackbox/publish.rs (YIN_LONG=1)"),
-        ),
-        goal(
-            "23d",
-            "start on an empty directory, ms",
-            AtMost(300.0),
-            StartEmptyMs,
-        ),
-    ]
+/// A figure of the cluster of this size, by round.
+fn scaled(results: &Results, sizes: Sizes, nodes: usize, of: fn(&Sample) -> f64) -> Found {
+    let no = |why: &str| (why.to_owned(), Vec::new());
+    let scaling = results.scaling.as_ref();
+    let scaling = scaling.ok_or_else(|| no("scaling was not asked for"))?;
+    let points = match sizes {
+        Sizes::Reads => &scaling.reads,
+        Sizes::Likes => &scaling.likes,
+    };
+    let point = points.iter().find(|point| point.nodes == nodes);
+    let why = scaling.missing.as_deref();
+    let point = point.ok_or_else(|| no(why.unwrap_or("this size was not measured")))?;
+    Ok(point.samples.iter().map(of).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::report::sample_results;
+    use crate::scaling::{Point, Scaling};
 
     fn found<'a>(judged: &'a [Judged], number: &str) -> &'a Judged {
         judged
@@ -518,6 +301,9 @@ mod tests {
             (Verdict::Met, "≥ 2.5")
         );
         assert_eq!(found(&judged, "4a").verdict, Verdict::NotMet);
+        // All take the same processor time here.
+        assert_eq!(first.by_cpu.unwrap().median, 1.0);
+        assert!(found(&judged, "5").by_cpu.is_none());
     }
 
     #[test]
@@ -550,6 +336,51 @@ mod tests {
     }
 
     #[test]
+    fn more_nodes_are_compared_with_fewer() {
+        let mut results = sample_results(&[]);
+        let point = |nodes, rate: f64, server_cpu_us: f64| {
+            let mut sample = sample_results(&[("like", 64, [rate; 3])])
+                .cases
+                .remove(0)
+                .samples;
+            sample[0].server_cpu_us = server_cpu_us;
+            Point {
+                nodes,
+                samples: sample[..1].to_vec(),
+            }
+        };
+        results.scaling = Some(Scaling {
+            reads: vec![point(1, 100.0, 1.0), point(3, 270.0, 1.0)],
+            missing: None,
+            likes: vec![
+                point(3, 100.0, 20.0),
+                point(4, 80.0, 1.0),
+                point(5, 1.0, 30.0),
+            ],
+        });
+        let judged = judge(&results);
+        for (number, expected, verdict) in [
+            ("16", 0.9, Verdict::Met),
+            ("17a", 1.5, Verdict::Met),
+            ("17b", 1.25, Verdict::NotMet),
+        ] {
+            let judged = found(&judged, number);
+            let median = judged.measured.unwrap().median;
+            assert!((median - expected).abs() < 1e-9, "{number}: {median}");
+            assert_eq!(judged.verdict, verdict, "{number}");
+        }
+        results.scaling = Some(Scaling {
+            missing: Some("no group".to_owned()),
+            ..Scaling::default()
+        });
+        let judged = judge(&results);
+        assert_eq!(
+            found(&judged, "16").verdict,
+            Verdict::NotMeasured("no group".to_owned())
+        );
+    }
+
+    #[test]
     fn bounds_hold_at_their_edge() {
         assert!(Bound::AtLeast(2.5).holds(2.5) && !Bound::AtLeast(2.5).holds(2.49));
         assert!(Bound::AtMost(9.0).holds(9.0) && !Bound::AtMost(9.0).holds(9.01));
@@ -558,8 +389,8 @@ mod tests {
     #[test]
     fn every_goal_has_a_number_of_its_own() {
         let numbers: std::collections::BTreeSet<&str> =
-            goals().iter().map(|goal| goal.number).collect();
-        assert_eq!(numbers.len(), goals().len());
+            list::goals().iter().map(|goal| goal.number).collect();
+        assert_eq!(numbers.len(), list::goals().len());
         // 1 to 23, none left out.
         for number in 1..=23 {
             let number = number.to_string();

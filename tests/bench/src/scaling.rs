@@ -1,0 +1,138 @@
+//! More nodes: do reads grow with them, and what do they cost the writes?
+//!
+//! For the reads each node is held to a share of a processor, so that one machine can be several;
+//! for the writes nobody is held back, and nodes beyond the third are learners.
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use load::{Api, Pace, Plan, Progress, Scenario, Sizes, Until, World};
+use serde::Serialize;
+
+use crate::Run;
+use crate::case::USUAL;
+use crate::cgroup::Cgroup;
+use crate::cluster::Cluster;
+use crate::meter::Disk;
+use crate::sample::{Sample, measure};
+
+/// Three nodes and the clients fit on two processors.
+const CORES: f64 = 0.4;
+const READS: [usize; 3] = [1, 2, 3];
+const LIKES: [usize; 3] = [3, 4, 5];
+const SIZES: Sizes = Sizes {
+    users: 2 * USUAL,
+    videos: 20,
+    likes: 500,
+    follows: 500,
+};
+
+/// One number of nodes.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Point {
+    pub(crate) nodes: usize,
+    pub(crate) samples: Vec<Sample>,
+}
+
+/// What came of it.
+#[derive(Clone, Debug, Default, Serialize)]
+pub(crate) struct Scaling {
+    /// With [`CORES`] a node.
+    pub(crate) reads: Vec<Point>,
+    pub(crate) likes: Vec<Point>,
+    /// Why something is missing.
+    pub(crate) missing: Option<String>,
+}
+
+impl Scaling {
+    /// Starts clusters of several sizes, one after the other, in `dir`. What goes wrong is told and
+    /// noted: the rest of the run is worth keeping.
+    pub(crate) fn measure(run: &Run, yin: &Path, dir: &Path, logs: &Path) -> Self {
+        let mut scaling = Self::default();
+        let reads = Cgroup::new("probe", CORES).and_then(|_| {
+            READS.into_iter().try_for_each(|nodes| {
+                let point = point(run, yin, dir, logs, nodes, Scenario::Read)?;
+                scaling.reads.push(point);
+                Ok(())
+            })
+        });
+        let likes = LIKES.into_iter().try_for_each(|nodes| {
+            let point = point(run, yin, dir, logs, nodes, Scenario::Like)?;
+            scaling.likes.push(point);
+            Ok(())
+        });
+        for error in [reads, likes].into_iter().filter_map(Result::err) {
+            eprintln!("other sizes: {error:#}");
+            let first = format!("{error:#}");
+            scaling
+                .missing
+                .get_or_insert(first.lines().take(1).collect());
+        }
+        scaling
+    }
+}
+
+fn point(
+    run: &Run,
+    yin: &Path,
+    dir: &Path,
+    logs: &Path,
+    nodes: usize,
+    scenario: Scenario,
+) -> Result<Point> {
+    let dir = dir.join(format!("{}-{nodes}", scenario.name()));
+    std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
+    // Dropped after the cluster: a group with a process in it stays.
+    let mut groups = Vec::new();
+    let mut cluster = Cluster::start(yin, &dir, logs, nodes)?;
+    let places = cluster.nodes();
+    let world = World::load(&places, USUAL, SIZES, "scale", load::CLIP.into(), &Silent);
+    let world = world.context("loading data")?;
+    cluster.go_into_production()?;
+    if scenario == Scenario::Read {
+        for (number, pid) in cluster.pids().into_iter().enumerate() {
+            let group = Cgroup::new(&number.to_string(), CORES)?;
+            group.take_in(pid)?;
+            groups.push(group);
+        }
+    }
+    let api = Api {
+        nodes: places,
+        world: Arc::clone(&world),
+        scenario,
+    };
+    let (pids, disk) = (cluster.pids(), Disk::of(&dir)?);
+    let mut samples = Vec::new();
+    for round in 1..=run.rounds {
+        let plan = Plan {
+            connections: USUAL,
+            pace: Pace::Closed,
+            until: Until::Time(Duration::from_secs_f64(run.seconds)),
+            warm_up: Duration::from_secs_f64(run.seconds / 5.0),
+            threads: 1,
+            seed: round as u64,
+        };
+        let sample = measure(&pids, disk, &plan, &api)?;
+        let figures = &sample.figures;
+        eprintln!(
+            "{} at {nodes} nodes, round {round}: {:.0}/s, {:.0} µs of the servers, {} errors",
+            scenario.name(),
+            figures.per_second,
+            sample.server_cpu_us,
+            figures.error_count()
+        );
+        samples.push(sample);
+        cluster.forget_logs()?;
+    }
+    drop(cluster);
+    std::fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
+    Ok(Point { nodes, samples })
+}
+
+/// Little is loaded here.
+struct Silent;
+
+impl Progress for Silent {
+    fn stage(&self, _: &str, _: u64, _: &Arc<std::sync::atomic::AtomicU64>) {}
+}
