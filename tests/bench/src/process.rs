@@ -165,14 +165,68 @@ pub(crate) fn run(mut command: Command) -> Result<String> {
 }
 
 /// Where logs go: to memory where there is such a place, so that they are no part of what the
-/// servers write to the disk.
+/// servers write to the disk. What earlier runs left there, because they were killed, is removed.
 pub(crate) fn log_folder(dir: &Path) -> Result<PathBuf> {
     let memory = Path::new("/dev/shm");
     let folder = if memory.is_dir() {
-        memory.join(format!("yin-bench-{}", std::process::id()))
+        forget_the_dead(memory, Path::new("/proc"))?;
+        memory.join(format!("{LOGS}{}", std::process::id()))
     } else {
         dir.join("logs")
     };
     std::fs::create_dir_all(&folder).with_context(|| format!("making {}", folder.display()))?;
     Ok(folder)
+}
+
+/// Name of a folder of logs, up to the process id of its owner.
+const LOGS: &str = "yin-bench-";
+
+fn forget_the_dead(memory: &Path, processes: &Path) -> Result<()> {
+    for entry in std::fs::read_dir(memory).context("looking for old logs")? {
+        let entry = entry?;
+        let name = entry.file_name();
+        let owner = name.to_str().and_then(|name| name.strip_prefix(LOGS));
+        let Some(owner) = owner.and_then(|owner| owner.parse::<u32>().ok()) else {
+            continue;
+        };
+        if !processes.join(owner.to_string()).exists() {
+            let path = entry.path();
+            std::fs::remove_dir_all(&path)
+                .with_context(|| format!("removing {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_logs_of_dead_owners_are_removed() {
+        let (memory, processes) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        for name in ["yin-bench-7", "yin-bench-8", "yin-bench-x", "other"] {
+            std::fs::create_dir(memory.path().join(name)).unwrap();
+        }
+        std::fs::create_dir(processes.path().join("8")).unwrap();
+        forget_the_dead(memory.path(), processes.path()).unwrap();
+        let is_left = |name: &str| memory.path().join(name).exists();
+        assert!(!is_left("yin-bench-7"));
+        assert!(is_left("yin-bench-8") && is_left("yin-bench-x") && is_left("other"));
+    }
+
+    #[test]
+    fn a_process_that_ends_early_is_told_with_its_last_words() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", "echo no luck; exit 3"]);
+        let log = folder.path().join("log");
+        let mut process = Process::start("it", command, log).unwrap();
+        let error = process.await_that("ready", || None::<()>).unwrap_err();
+        let error = error.to_string();
+        assert!(
+            error.contains("exit status: 3") && error.contains("no luck"),
+            "{error}"
+        );
+    }
 }
