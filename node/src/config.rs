@@ -83,6 +83,8 @@ pub(crate) struct Storage {
     pub(crate) log_segment_bytes: u64,
     /// RocksDB's block cache.
     pub(crate) block_cache_bytes: u64,
+    /// The cache of single values in front of RocksDB; 0: none.
+    pub(crate) value_cache_bytes: u64,
 }
 
 /// What looks at uploaded videos beside the built-in decoder.
@@ -149,6 +151,7 @@ impl Default for Storage {
             spool_reserve_bytes: 1 << 30,
             log_segment_bytes: 64 << 20,
             block_cache_bytes: 64 << 20,
+            value_cache_bytes: 64 << 20,
         }
     }
 }

@@ -35,6 +35,8 @@ pub(crate) fn open(config: &Config, directory: &Directory, who: &mut Who) -> Res
     let state_options = storage::state::Options {
         block_cache_bytes: usize::try_from(config.storage.block_cache_bytes)
             .context("storage.block_cache_bytes is too large for this machine")?,
+        value_cache_bytes: usize::try_from(config.storage.value_cache_bytes)
+            .context("storage.value_cache_bytes is too large for this machine")?,
         ..Default::default()
     };
     if !who.is_established {

@@ -7,6 +7,8 @@ use model::overlay::Changes;
 use model::view::View;
 
 mod build;
+mod cache;
+mod cached;
 mod durable;
 mod install;
 mod key;

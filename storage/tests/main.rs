@@ -9,6 +9,7 @@ mod log_calls;
 mod log_crash;
 mod log_damage;
 mod log_twin;
+mod state_cache;
 mod state_crash;
 mod state_snapshot;
 mod state_twin;

@@ -13,6 +13,8 @@ use crate::tools::owner;
 pub(crate) fn options() -> Options {
     Options {
         block_cache_bytes: 1 << 20,
+        // Little enough that entries are dropped.
+        value_cache_bytes: 256 << 10,
         // The smallest there is: files are written soon.
         write_buffer_bytes: 64 << 10,
         snapshot_file_bytes: 16 << 10,

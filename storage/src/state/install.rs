@@ -27,10 +27,13 @@ pub(super) fn install(inner: &Inner, id: &str) -> Result<(), Fault> {
     };
     let note = |error| fault("what is durable cannot be noted", &error);
     durable.allow(record.bound()).map_err(note)?;
-    if plants::is(plants::INSTALL_IN_STEPS) {
-        clear(inner)?;
-    }
-    ingest(inner, &kept)?;
+    inner.begin_installing();
+    let ingested = replace(inner, &kept);
+    let after = ingested
+        .as_ref()
+        .map_or(committed.commits, |()| record.commits);
+    inner.end_installing(committed.commits, after);
+    ingested?;
     durable.raise(record.bound()).map_err(note)?;
     *committed = record;
     inner.forget_view();
@@ -39,6 +42,13 @@ pub(super) fn install(inner: &Inner, id: &str) -> Result<(), Fault> {
     inner.shelf.promote(&kept)?;
     inner.compact_later();
     Ok(())
+}
+
+fn replace(inner: &Inner, kept: &Kept) -> Result<(), Fault> {
+    if plants::is(plants::INSTALL_IN_STEPS) {
+        clear(inner)?;
+    }
+    ingest(inner, kept)
 }
 
 /// Empties the state: half of an installation in two steps.

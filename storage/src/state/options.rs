@@ -13,6 +13,8 @@ pub(super) const PREFIX_BYTES: usize = 9;
 pub struct Options {
     /// Cache of blocks, indexes and filters.
     pub block_cache_bytes: usize,
+    /// Cache of single values in front of that; zero: none.
+    pub value_cache_bytes: usize,
     /// Size of one of the two write buffers.
     pub write_buffer_bytes: usize,
     /// About how large the files of a snapshot become, at least.
@@ -25,6 +27,7 @@ impl Default for Options {
     fn default() -> Options {
         Options {
             block_cache_bytes: 64 << 20,
+            value_cache_bytes: 64 << 20,
             write_buffer_bytes: 32 << 20,
             snapshot_file_bytes: 64 << 20,
             open_files_max: 512,

@@ -16,6 +16,8 @@ use model::overlay::Changes;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{ColumnFamilyDescriptor, DB, ErrorKind, WriteBatch, WriteOptions, properties};
 
+use super::cache::{Cache, Version};
+use super::cached::CachedView;
 use super::durable::{self, DurableNote, Record};
 use super::shelf::Shelf;
 use super::view::{self, RocksView, STATE};
@@ -50,10 +52,33 @@ pub(super) struct Inner {
     pub(super) durable: Mutex<DurableNote>,
     /// What was committed last. Commits and installs are one after the other.
     pub(super) committed: Mutex<Record>,
-    /// The view since the last commit, shared by all who read before the next one.
-    reading: Mutex<Option<(Reading, Arc<RocksView>)>>,
+    pub(super) cache: Arc<Cache>,
+    reading: Mutex<Readings>,
     /// Each holds the database open until it ends.
     compactions: Mutex<Vec<JoinHandle<()>>>,
+}
+
+/// What readers share. Views are taken under its lock.
+#[derive(Default)]
+struct Readings {
+    /// The view since the last commit, shared by all who read before the next one.
+    shared: Option<(Reading, Arc<RocksView>)>,
+    versions: Versions,
+}
+
+/// How the cache's versions follow from the count of commits, which begins anew with each snapshot
+/// that is installed, while versions never go back.
+#[derive(Clone, Copy, Debug, Default)]
+struct Versions {
+    offset: Version,
+    /// While a snapshot is installed nobody can tell what a view belongs to.
+    is_installing: bool,
+}
+
+impl Versions {
+    fn of(self, record: &Record) -> Option<Version> {
+        (!self.is_installing).then(|| self.offset + record.commits)
+    }
 }
 
 impl RocksState {
@@ -144,13 +169,14 @@ impl RocksState {
         Ok(RocksState {
             inner: Arc::new(Inner {
                 db,
+                cache: Arc::new(Cache::new(options.value_cache_bytes)),
                 owner: owner.clone(),
                 options,
                 shelf,
                 building: Mutex::new(()),
                 durable: Mutex::new(note),
                 committed: Mutex::new(record),
-                reading: Mutex::new(None),
+                reading: Mutex::default(),
                 compactions: Mutex::new(Vec::new()),
             }),
         })
@@ -172,8 +198,12 @@ impl RocksState {
         Ok(())
     }
 
-    /// Tells the metrics how RocksDB is doing.
+    /// Tells the metrics how RocksDB and the cache in front of it are doing.
     pub fn report(&self) {
+        let cached = self.inner.cache.figures();
+        metrics::counter!("yin_state_cache_hits_total").absolute(cached.hits);
+        metrics::counter!("yin_state_cache_misses_total").absolute(cached.misses);
+        metrics::gauge!("yin_state_cache_bytes").set(cached.bytes as f64);
         let db = &self.inner.db;
         let Ok(state) = view::state_of(db) else {
             return;
@@ -234,10 +264,14 @@ impl StateStore for RocksState {
             }
         }
         batch.put_cf(&state, key::RECORD, record.encode());
+        let begun = inner
+            .cache
+            .begin_commit(&changes, inner.versions().offset + record.commits);
         inner
             .db
             .write_opt(batch, &WriteOptions::default())
             .map_err(|error| fault("the commit failed", &error))?;
+        inner.cache.end_commit(begun);
         *committed = record;
         inner.forget_view();
         Ok(())
@@ -280,23 +314,62 @@ impl StateStore for RocksState {
 impl Inner {
     /// The view since the last commit; the first to ask takes it.
     fn shared_view(&self) -> Result<(Reading, Arc<RocksView>), Fault> {
-        let mut reading = lock(&self.reading);
-        if let Some(reading) = &*reading {
-            return Ok(reading.clone());
+        let mut readings = lock(&self.reading);
+        if let Some(shared) = &readings.shared {
+            return Ok(shared.clone());
         }
-        let view = Arc::new(RocksView::take(&self.db)?);
-        let taken = Reading {
-            marker: view.record()?.marker,
-            view: Arc::clone(&view) as _,
+        let base = Arc::new(RocksView::take(&self.db)?);
+        let record = base.record()?;
+        let view = CachedView {
+            base: Arc::clone(&base),
+            cache: Arc::clone(&self.cache),
+            version: readings.versions.of(&record).filter(|_| self.is_caching()),
         };
-        *reading = Some((taken.clone(), Arc::clone(&view)));
-        Ok((taken, view))
+        let taken = Reading {
+            marker: record.marker,
+            view: Arc::new(view),
+        };
+        readings.shared = Some((taken.clone(), Arc::clone(&base)));
+        Ok((taken, base))
+    }
+
+    fn is_caching(&self) -> bool {
+        self.options.value_cache_bytes > 0
+    }
+
+    fn versions(&self) -> Versions {
+        lock(&self.reading).versions
     }
 
     /// Lets the next reader take a new view. Called after each change, so that no older view that
     /// was being taken meanwhile stays.
     pub(super) fn forget_view(&self) {
-        let old = lock(&self.reading).take();
+        let old = lock(&self.reading).shared.take();
+        drop(old);
+    }
+
+    /// From now on views go past the cache: whether they see the old state or the new one, the
+    /// count of commits does not tell.
+    pub(super) fn begin_installing(&self) {
+        let mut readings = lock(&self.reading);
+        readings.versions.is_installing = true;
+        let old = readings.shared.take();
+        drop(readings);
+        drop(old);
+    }
+
+    /// The state has `after` commits now and had `before`; versions go on behind all that were
+    /// given out, and the cache begins anew.
+    pub(super) fn end_installing(&self, before: u64, after: u64) {
+        let mut versions = self.versions();
+        // One more may have been begun and have failed.
+        versions.offset += before + 2;
+        versions.is_installing = false;
+        self.cache.clear(versions.offset + after);
+        let mut readings = lock(&self.reading);
+        readings.versions = versions;
+        let old = readings.shared.take();
+        drop(readings);
         drop(old);
     }
 

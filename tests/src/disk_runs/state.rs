@@ -18,6 +18,8 @@ const CUTS: u64 = 6;
 pub(super) fn options() -> Options {
     Options {
         block_cache_bytes: 1 << 20,
+        // Little enough that entries are dropped.
+        value_cache_bytes: 256 << 10,
         write_buffer_bytes: 1 << 20,
         snapshot_file_bytes: 16 << 10,
         open_files_max: 64,
