@@ -13,7 +13,7 @@ use crate::clock::Clock;
 use crate::codec;
 use crate::machine::Bench;
 use crate::options::{Options, Parts};
-use crate::position::Position;
+use crate::position::{Position, Told};
 use crate::progress::Progress;
 use crate::proposer::Waiting;
 use crate::replica::{Error, Reading, Status};
@@ -64,6 +64,7 @@ pub(crate) struct Core {
     pub(crate) proposals: mpsc::Sender<Waiting>,
     pub(crate) barriers: mpsc::Sender<barrier::Waiting>,
     pub(crate) stopping: watch::Sender<bool>,
+    pub(crate) told: Told,
     seal: Mutex<Option<Seal>>,
 }
 
@@ -99,6 +100,7 @@ impl Core {
             proposals,
             barriers,
             stopping: watch::Sender::default(),
+            told: Told::default(),
             seal: Mutex::default(),
         }
     }

@@ -209,7 +209,7 @@ impl Replica {
     /// A position as text for clients; none before the cluster's identity has reached this node.
     pub fn encode_position(&self, position: Position) -> Option<String> {
         match self.life.core.seal() {
-            Ok(seal) => seal.map(|seal| position.encode(&seal.key)),
+            Ok(seal) => seal.map(|seal| self.life.core.told.encode(position, &seal.key)),
             Err(error) => {
                 tracing::warn!(%error, "cannot read the key of session positions");
                 None
@@ -223,7 +223,7 @@ impl Replica {
     /// [`Invalid`] says why it is none.
     pub fn decode_position(&self, text: &str) -> Result<Position, Invalid> {
         match self.life.core.seal() {
-            Ok(Some(seal)) => Position::decode(text, &seal.key, seal.epoch),
+            Ok(Some(seal)) => self.life.core.told.decode(text, &seal.key, seal.epoch),
             Ok(None) => Err(Invalid::NotReady),
             Err(error) => {
                 tracing::warn!(%error, "cannot read the key of session positions");
