@@ -15,7 +15,9 @@ use tokio::sync::watch;
 
 use crate::base::Base;
 use crate::body::Drain;
+use crate::head::FeedHead;
 use crate::limit::Limiter;
+use crate::meter::Meters;
 use crate::options::{Invalid, Options, Understood};
 use crate::password::Hasher;
 use crate::picture::Pictures;
@@ -86,6 +88,8 @@ pub(crate) struct Inner {
     pub(crate) drain: Drain,
     pub(crate) pictures: Pictures,
     pub(crate) intake: Intake,
+    pub(crate) feed_head: FeedHead,
+    pub(crate) meters: Meters,
 }
 
 impl App {
@@ -107,6 +111,8 @@ impl App {
                 Arc::clone(&parts.blocking),
             ),
             intake: Intake::new(&options.upload, &parts.spool)?,
+            feed_head: FeedHead::default(),
+            meters: Meters::default(),
             options,
             parts,
         })))

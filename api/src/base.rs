@@ -5,7 +5,8 @@ use http::HeaderMap;
 use http::header::HOST;
 use http::uri::{Authority, Uri};
 
-/// Scheme, authority and an optional path prefix, without a trailing slash.
+/// Scheme, authority and an optional path prefix, without a trailing slash. Nothing in it needs to
+/// be escaped in a JSON text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Base(Arc<str>);
 
@@ -14,7 +15,9 @@ impl Base {
     pub(crate) fn parse(url: &str) -> Result<Self, String> {
         let uri: Uri = url.parse().map_err(|error| format!("{url}: {error}"))?;
         match (uri.scheme_str(), uri.authority(), uri.query()) {
-            (Some("http" | "https"), Some(authority), None) if is_plain(authority) => {
+            (Some("http" | "https"), Some(authority), None)
+                if is_plain(authority) && !needs_escape(url) =>
+            {
                 Ok(Self(url.trim_end_matches('/').into()))
             }
             _ => Err(format!(
@@ -47,6 +50,11 @@ impl Base {
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn needs_escape(url: &str) -> bool {
+    url.chars()
+        .any(|letter| letter.is_control() || matches!(letter, '"' | '\\'))
 }
 
 /// The first element of a header that proxies append to.
@@ -95,6 +103,7 @@ mod tests {
             "https://u@a",
             "https://a?b=c",
             "https://",
+            "https://a/\"b",
         ] {
             assert!(Base::parse(wrong).is_err(), "{wrong}");
         }

@@ -18,17 +18,18 @@ use crate::address::Origin;
 use crate::app::App;
 use crate::base::Base;
 use crate::error::{Answer, Code, Failure};
+use crate::json::Json;
 use crate::params::Params;
 use crate::seam;
 use crate::session::{self, Caller, Level, POSITION_HEADER, Reader, Token};
-use crate::wire::{self, Urls};
+use crate::wire::{self, Looks, Shape, Urls};
 
 /// One request.
 pub(crate) struct Call {
     pub(crate) app: App,
     pub(crate) params: Params,
     pub(crate) origin: Origin,
-    pub(crate) urls: Urls,
+    urls: Urls,
     bearer: Option<String>,
     level: Option<Level>,
     /// The position that the client sent.
@@ -188,6 +189,33 @@ impl Call {
             Failure::from(Code::Internal)
         })?;
         Ok(json(body))
+    }
+
+    /// As [`Call::answer`], with one field whose value `write` writes.
+    pub(crate) fn answer_with(&self, name: &str, write: impl FnOnce(&Looks, &mut Json)) -> Answer {
+        let mut text = Json::with_capacity(2 * wire::ITEM_BYTES);
+        wire::start(name, &mut text);
+        write(&self.looks(), &mut text);
+        text.raw("}");
+        Ok(json(text.into_bytes()))
+    }
+
+    /// As [`Call::answer`], with one list.
+    pub(crate) fn answer_list(&self, name: &str, items: &[impl Shape]) -> Answer {
+        let mut text = Json::with_capacity((items.len() + 1) * wire::ITEM_BYTES);
+        wire::start(name, &mut text);
+        text.raw("[");
+        wire::write_all(items, &self.looks(), &mut text);
+        text.raw(wire::LIST_END);
+        Ok(json(text.into_bytes()))
+    }
+
+    /// How this client is shown things.
+    pub(crate) fn looks(&self) -> Looks {
+        Looks {
+            urls: self.urls.clone(),
+            zone: self.app.understood.zone.clone(),
+        }
     }
 
     /// A reply that does not fit its command: this node and the leader speak different versions.

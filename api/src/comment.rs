@@ -3,7 +3,6 @@ use model::command::{Operation, Reply};
 use model::comment::{self, AddComment, CommentItem, DeleteComment};
 use model::error::Fault;
 use model::id::{CommentId, UserId, VideoId};
-use serde::Serialize;
 use storage::state::SharedView;
 
 use crate::call::Call;
@@ -11,15 +10,12 @@ use crate::error::{Answer, Code};
 use crate::list::{self, Listing, Page};
 use crate::params::check_text;
 use crate::session::Caller;
-use crate::wire::Comment;
+use crate::wire::Shape;
 
 const TEXT_CHARACTERS_MAX: usize = 500;
 
-#[derive(Serialize)]
-struct Commented<'a> {
-    /// Null after a deletion.
-    comment: Option<Comment<'a>>,
-}
+/// The field of both answers; null after a deletion.
+const COMMENT: &str = "comment";
 
 /// `POST /douyin/comment/action/`: 1 adds, 2 deletes.
 pub(crate) async fn action(call: Call) -> Answer {
@@ -52,16 +48,14 @@ async fn add(call: &Call, caller: Caller, video: VideoId) -> Answer {
         text: comment.text.clone(),
         created: comment.created,
     };
-    call.answer(&Commented {
-        comment: Some(Comment::of(&item, &call.urls, &call.app.understood.zone)),
-    })
+    call.answer_with(COMMENT, |looks, json| item.write(looks, json))
 }
 
 async fn delete(call: &Call, caller: Caller, video: VideoId) -> Answer {
     let comment = call.params.id("comment_id", CommentId)?;
     let operation = Operation::DeleteComment(DeleteComment { video, comment });
     call.write(Some(caller.token), operation).await?;
-    call.answer(&Commented { comment: None })
+    call.answer_with(COMMENT, |_, json| json.raw("null"))
 }
 
 /// `GET /douyin/comment/list/`: newest first.
@@ -79,7 +73,6 @@ struct UnderVideo {
 
 impl Listing for UnderVideo {
     type Item = CommentItem;
-    type Shape<'a> = Comment<'a>;
     const NAME: &'static str = "comment_list";
     const MISSING: Code = Code::VideoNotFound;
 
@@ -90,9 +83,5 @@ impl Listing for UnderVideo {
 
     fn id(item: &CommentItem) -> u64 {
         item.id.0
-    }
-
-    fn shape<'a>(item: &'a CommentItem, looks: &list::Looks) -> Comment<'a> {
-        Comment::of(item, &looks.urls, &looks.zone)
     }
 }

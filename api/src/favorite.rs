@@ -9,7 +9,6 @@ use storage::state::SharedView;
 use crate::call::Call;
 use crate::error::{Answer, Code};
 use crate::list::{self, Listing, Page};
-use crate::wire::Video;
 
 /// `POST /douyin/favorite/action/`: 1 likes, 2 no longer; either may be repeated.
 pub(crate) async fn action(call: Call) -> Answer {
@@ -38,7 +37,6 @@ struct Liked {
 
 impl Listing for Liked {
     type Item = VideoItem;
-    type Shape<'a> = Video<'a>;
     const NAME: &'static str = "video_list";
     const MISSING: Code = Code::UserNotFound;
 
@@ -49,9 +47,5 @@ impl Listing for Liked {
 
     fn id(item: &VideoItem) -> u64 {
         item.id.0
-    }
-
-    fn shape<'a>(item: &'a VideoItem, looks: &list::Looks) -> Video<'a> {
-        Video::of(item, &looks.urls)
     }
 }

@@ -2,20 +2,15 @@
 use model::feed;
 use model::time::Timestamp;
 use model::video::VideoItem;
-use serde::Serialize;
 
 use crate::call::Call;
+use crate::call::json;
 use crate::error::{Answer, Failure};
+use crate::json::Json;
 use crate::session::Reader;
-use crate::wire::Video;
+use crate::wire;
 
 const VIDEOS_MAX: usize = 30;
-
-#[derive(Serialize)]
-struct Feed<'a> {
-    video_list: Vec<Video<'a>>,
-    next_time: Timestamp,
-}
 
 /// `GET /douyin/feed/`: at most 30 videos, strictly older than `latest_time`.
 pub(crate) async fn feed(call: Call) -> Answer {
@@ -28,13 +23,14 @@ pub(crate) async fn feed(call: Call) -> Answer {
     let next_time = items
         .last()
         .map_or_else(|| call.app.parts.clock.now(), |item| item.published);
-    call.answer(&Feed {
-        video_list: items
-            .iter()
-            .map(|item| Video::of(item, &call.urls))
-            .collect(),
-        next_time,
-    })
+    let mut text = Json::with_capacity((items.len() + 1) * wire::ITEM_BYTES);
+    wire::start("video_list", &mut text);
+    text.raw("[");
+    wire::write_all(&items, &call.looks(), &mut text);
+    text.raw("],\"next_time\":");
+    text.number(next_time.0);
+    text.raw("}");
+    Ok(json(text.into_bytes()))
 }
 
 /// A bound beyond what this node has applied asks for videos that it may not know of: it catches up
@@ -54,5 +50,12 @@ async fn before(
     } else {
         reader
     };
-    Ok(feed::before(&reader.view, viewer, bound, VIDEOS_MAX)?)
+    let head = call.app.feed_head.of(&reader.view)?;
+    Ok(feed::before_by(
+        &head,
+        &reader.view,
+        viewer,
+        bound,
+        VIDEOS_MAX,
+    )?)
 }

@@ -9,7 +9,7 @@ use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH};
+use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tower::load_shed::error::Overloaded;
 use tower::timeout::error::Elapsed;
@@ -19,7 +19,7 @@ use crate::app::App;
 use crate::body::Holding;
 use crate::call::{Fate, Footprint, Steps};
 use crate::error::{Code, Failure};
-use crate::routes::{self, Endpoint};
+use crate::routes::Place;
 use crate::seam;
 use crate::session::POSITION_HEADER;
 use crate::wire;
@@ -37,10 +37,8 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
     let in_flight = app.parts.load.enter();
     let footprint = Footprint::default();
     request.extensions_mut().insert(footprint.clone());
-    let matched = request.extensions().get::<MatchedPath>().cloned();
-    let route = matched
-        .as_ref()
-        .map_or("unknown", |path| routes::template(path.as_str()));
+    let matched = request.extensions().get::<MatchedPath>();
+    let place = matched.map_or(Place::UNKNOWN, |path| Place::of(path.as_str()));
     let about = About {
         id: request_id(&app, request.headers()),
         origin: Origin::of(
@@ -49,13 +47,13 @@ pub(crate) async fn around(State(app): State<App>, mut request: Request, next: N
             &app.understood.proxies,
         ),
         method: request.method().clone(),
-        route,
-        endpoint: routes::endpoint(route),
+        place,
     };
     let mut response = next.run(request).await;
     let steps = footprint.steps();
+    about.shape(&mut response);
     about.finish(&app, &mut response, steps);
-    about.tell(&response, steps, started);
+    about.tell(&app, &response, steps, started);
     // The request is in flight until its last byte is sent.
     response.map(|body| Body::new(Holding::new(body, in_flight)))
 }
@@ -65,11 +63,23 @@ struct About {
     id: HeaderValue,
     origin: Origin,
     method: Method,
-    route: &'static str,
-    endpoint: Option<&'static Endpoint>,
+    place: Place,
 }
 
 impl About {
+    /// Gives failures the shape that their endpoint has: every field, with nothing in it. They are
+    /// too short for the compression inside of this.
+    fn shape(&self, response: &mut Response) {
+        let failure = response.extensions().get::<Failure>();
+        let (Some(endpoint), Some(failure)) = (self.place.endpoint, failure) else {
+            return;
+        };
+        let body = wire::failure_body(failure.code, &failure.message, endpoint.blank);
+        response.headers_mut().remove(CONTENT_LENGTH);
+        response.headers_mut().remove(CONTENT_ENCODING);
+        *response.body_mut() = Body::from(body);
+    }
+
     fn finish(&self, app: &App, response: &mut Response, steps: Steps) {
         let failed = response.extensions().get::<Failure>().is_some();
         let headers = response.headers_mut();
@@ -81,7 +91,12 @@ impl About {
         if let Some(Ok(position)) = position.map(HeaderValue::try_from) {
             headers.insert(POSITION_HEADER, position);
         }
-        if failed && self.endpoint.is_some_and(|endpoint| endpoint.is_write) {
+        if failed
+            && self
+                .place
+                .endpoint
+                .is_some_and(|endpoint| endpoint.is_write)
+        {
             let outcome = match steps.fate {
                 Fate::None | Fate::NotApplied => "not_applied",
                 // An answer that was lost behind a write that was applied is not a failed write.
@@ -89,33 +104,30 @@ impl About {
             };
             headers.insert(OUTCOME_HEADER, HeaderValue::from_static(outcome));
         }
-        if failed || self.endpoint.is_some() {
+        if failed || self.place.endpoint.is_some() {
             headers.insert(CACHE_CONTROL, NO_STORE);
         }
     }
 
     /// Nothing that a client wrote is in here but its address, cut to its household's.
-    fn tell(&self, response: &Response, steps: Steps, started: Instant) {
+    fn tell(&self, app: &App, response: &Response, steps: Steps, started: Instant) {
         let elapsed = started.elapsed();
         let status = response.status().as_u16();
         let code = response
             .extensions()
             .get::<Failure>()
             .map_or(0, |failure| failure.code.number());
-        let labels = [
-            ("route", self.route.to_owned()),
-            ("method", method(&self.method).to_owned()),
-            ("status", status.to_string()),
-        ];
-        metrics::counter!("yin_http_requests_total", &labels).increment(1);
-        metrics::histogram!("yin_http_request_seconds", "route" => self.route).record(elapsed);
+        let route = self.place.template;
+        let meter = app.meters.of(route, method(&self.method), status);
+        meter.requests.increment(1);
+        meter.seconds.record(elapsed);
         if code != 0 {
             metrics::counter!("yin_http_failures_total", "code" => code.to_string()).increment(1);
         }
         tracing::info!(
             target: "access",
             method = %self.method,
-            route = self.route,
+            route,
             status,
             code,
             elapsed_us = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX),
@@ -153,22 +165,6 @@ fn request_id(app: &App, headers: &HeaderMap) -> HeaderValue {
         }
         HeaderValue::try_from(text).expect("hexadecimal digits are a header")
     })
-}
-
-/// Gives failures the shape that their endpoint has: every field, with nothing in it.
-pub(crate) async fn shape(request: Request, next: Next) -> Response {
-    let matched = request.extensions().get::<MatchedPath>();
-    let endpoint = matched.and_then(|path| routes::endpoint(routes::template(path.as_str())));
-    let response = next.run(request).await;
-    let failure = response.extensions().get::<Failure>();
-    let (Some(endpoint), Some(failure)) = (endpoint, failure) else {
-        return response;
-    };
-    let body = wire::failure_body(failure.code, &failure.message, endpoint.blank);
-    let mut response = response;
-    response.headers_mut().remove(CONTENT_LENGTH);
-    *response.body_mut() = Body::from(body);
-    response
 }
 
 /// Says what a layer's error is.

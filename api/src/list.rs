@@ -10,17 +10,16 @@ use std::time::Duration;
 use axum::body::Body;
 use bytes::Bytes;
 use futures_util::stream;
-use jiff::tz::TimeZone;
 use model::error::Fault;
-use serde::Serialize;
 use storage::state::SharedView;
 use tokio::task::AbortHandle;
 use tokio::time;
 
 use crate::call::{Call, json};
 use crate::error::{Answer, Code, Failure};
+use crate::json::Json;
 use crate::seam::{self, Blocking};
-use crate::wire::{self, Urls};
+use crate::wire::{self, Looks, Shape};
 
 /// Read on the async thread: a few milliseconds at most.
 const FIRST_PAGE: usize = 100;
@@ -36,17 +35,9 @@ pub(crate) struct Page {
     pub(crate) limit: usize,
 }
 
-/// What shapes need besides the element.
-#[derive(Clone)]
-pub(crate) struct Looks {
-    pub(crate) urls: Urls,
-    pub(crate) zone: TimeZone,
-}
-
 /// One kind of list.
 pub(crate) trait Listing: Send + Sync + 'static {
-    type Item: Send + 'static;
-    type Shape<'a>: Serialize;
+    type Item: Shape + Send + 'static;
     /// The list's field.
     const NAME: &'static str;
     /// What is said when the list's owner does not exist.
@@ -54,7 +45,6 @@ pub(crate) trait Listing: Send + Sync + 'static {
 
     fn page(&self, view: &SharedView, page: Page) -> Result<Option<Vec<Self::Item>>, Fault>;
     fn id(item: &Self::Item) -> u64;
-    fn shape<'a>(item: &'a Self::Item, looks: &Looks) -> Self::Shape<'a>;
 }
 
 /// The `limit` that a client asks for, within ours.
@@ -76,17 +66,16 @@ pub(crate) async fn answer<L: Listing>(call: &Call, view: SharedView, listing: L
         after: call.params.number("cursor")?,
         limit: limit.min(FIRST_PAGE),
     };
-    let looks = Looks {
-        urls: call.urls.clone(),
-        zone: call.app.understood.zone.clone(),
-    };
+    let looks = call.looks();
     let items = listing.page(&view, page)?.ok_or(L::MISSING)?;
-    let mut text = wire::list_start(L::NAME).into_bytes();
-    append::<L>(&items, &looks, true, &mut text)?;
+    let mut text = Json::with_capacity((items.len() + 1) * wire::ITEM_BYTES);
+    wire::start(L::NAME, &mut text);
+    text.raw("[");
+    wire::write_all(&items, &looks, &mut text);
     let last = items.last().map(L::id);
     if items.len() < page.limit || page.limit == limit {
-        text.extend_from_slice(wire::LIST_END.as_bytes());
-        return Ok(json(text));
+        text.raw(wire::LIST_END);
+        return Ok(json(text.into_bytes()));
     }
     let rest = Rest {
         listing: Arc::new(listing),
@@ -96,7 +85,7 @@ pub(crate) async fn answer<L: Listing>(call: &Call, view: SharedView, listing: L
         left: limit - items.len(),
         blocking: Arc::clone(&call.app.parts.blocking),
     };
-    let start = stream::once(std::future::ready(Ok(Bytes::from(text))));
+    let start = stream::once(std::future::ready(Ok(text.into_bytes())));
     let rest = stream::try_unfold(Some(rest), |rest| async {
         match rest {
             Some(rest) => rest.next().await.map(Some),
@@ -138,8 +127,11 @@ impl<L: Listing> Rest<L> {
         let read = move || -> Result<_, Failure> {
             // An owner that was there a page ago is there in the same view.
             let items = listing.page(&view, page)?.unwrap_or_default();
-            let mut text = Vec::new();
-            append::<L>(&items, &looks, false, &mut text)?;
+            let mut text = Json::with_capacity((items.len() + 1) * wire::ITEM_BYTES);
+            if !items.is_empty() {
+                text.raw(",");
+            }
+            wire::write_all(&items, &looks, &mut text);
             Ok((text, items.len(), items.last().map(L::id)))
         };
         let (mut text, count, last) = seam::run(&self.blocking, read)
@@ -150,28 +142,10 @@ impl<L: Listing> Rest<L> {
         self.after = last.or(self.after);
         let is_end = count < page.limit || self.left == 0;
         if is_end {
-            text.extend_from_slice(wire::LIST_END.as_bytes());
+            text.raw(wire::LIST_END);
         }
-        Ok((text.into(), (!is_end).then_some(self)))
+        Ok((text.into_bytes(), (!is_end).then_some(self)))
     }
-}
-
-fn append<L: Listing>(
-    items: &[L::Item],
-    looks: &Looks,
-    is_start: bool,
-    text: &mut Vec<u8>,
-) -> Result<(), Failure> {
-    for (place, item) in items.iter().enumerate() {
-        if place > 0 || !is_start {
-            text.push(b',');
-        }
-        serde_json::to_writer(&mut *text, &L::shape(item, looks)).map_err(|error| {
-            tracing::error!(%error, "a list element could not be written");
-            Failure::from(Code::Internal)
-        })?;
-    }
-    Ok(())
 }
 
 /// A view that is let go when its time is up, whether or not anybody asks for it.

@@ -2,24 +2,17 @@
 use model::command::Operation;
 use model::id::UserId;
 use model::message::{self, Part, SendMessage};
-use serde::Serialize;
 
 use crate::call::Call;
 use crate::error::{Answer, Code, Failure};
 use crate::list;
 use crate::params::check_text;
 use crate::seam;
-use crate::wire::Message;
 
 const TEXT_CHARACTERS_MAX: usize = 500;
 
 /// Polls usually find nothing new: so many are read without leaving the async thread.
 const INLINE_MAX: usize = 50;
-
-#[derive(Serialize)]
-struct Chat<'a> {
-    message_list: Vec<Message<'a>>,
-}
 
 /// `POST /douyin/message/action/`: 1 sends.
 pub(crate) async fn action(call: Call) -> Answer {
@@ -58,7 +51,5 @@ pub(crate) async fn chat(call: Call) -> Answer {
         .await??;
     }
     let messages = found.ok_or(Code::UserNotFound)?;
-    call.answer(&Chat {
-        message_list: messages.iter().map(Message::of).collect(),
-    })
+    call.answer_list("message_list", &messages)
 }

@@ -21,7 +21,6 @@ use crate::multipart::{self, Multipart};
 use crate::params::check_text;
 use crate::session::Caller;
 use crate::upload::{Spooled, Tee};
-use crate::wire::Video;
 
 const TITLE_CHARACTERS_MAX: usize = 100;
 /// Of a field that is a text.
@@ -214,7 +213,6 @@ struct Published {
 
 impl Listing for Published {
     type Item = VideoItem;
-    type Shape<'a> = Video<'a>;
     const NAME: &'static str = "video_list";
     const MISSING: Code = Code::UserNotFound;
 
@@ -225,9 +223,5 @@ impl Listing for Published {
 
     fn id(item: &VideoItem) -> u64 {
         item.id.0
-    }
-
-    fn shape<'a>(item: &'a VideoItem, looks: &list::Looks) -> Video<'a> {
-        Video::of(item, &looks.urls)
     }
 }

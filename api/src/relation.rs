@@ -4,19 +4,12 @@ use model::error::Fault;
 use model::id::UserId;
 use model::relation::{self, Follow, Unfollow};
 use model::user::Profile;
-use serde::Serialize;
 use storage::state::SharedView;
 
 use crate::call::Call;
 use crate::error::{Answer, Code};
 use crate::list::{self, Listing, Page};
 use crate::seam;
-use crate::wire::{FriendUser, User};
-
-#[derive(Serialize)]
-struct Friends<'a> {
-    user_list: Vec<FriendUser<'a>>,
-}
 
 /// `POST /douyin/relation/action/`: 1 follows, 2 no longer; either may be repeated.
 pub(crate) async fn action(call: Call) -> Answer {
@@ -61,12 +54,7 @@ pub(crate) async fn friends(call: Call) -> Answer {
     })
     .await??;
     let items = found.ok_or(Code::UserNotFound)?;
-    call.answer(&Friends {
-        user_list: items
-            .iter()
-            .map(|item| FriendUser::of(item, &call.urls))
-            .collect(),
-    })
+    call.answer_list("user_list", &items)
 }
 
 #[derive(Clone, Copy)]
@@ -83,7 +71,6 @@ struct Related {
 
 impl Listing for Related {
     type Item = Profile;
-    type Shape<'a> = User<'a>;
     const NAME: &'static str = "user_list";
     const MISSING: Code = Code::UserNotFound;
 
@@ -97,9 +84,5 @@ impl Listing for Related {
 
     fn id(item: &Profile) -> u64 {
         item.id.0
-    }
-
-    fn shape<'a>(item: &'a Profile, looks: &list::Looks) -> User<'a> {
-        User::of(item, &looks.urls)
     }
 }

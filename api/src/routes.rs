@@ -70,21 +70,40 @@ const OTHERS: [&str; 6] = ["/", "/healthz", "/readyz", "/metrics", MEDIA, STATIC
 const MEDIA: &str = "/media/{kind}/{file}";
 const STATIC: &str = "/static/{kind}/{file}";
 
-/// The endpoint behind a template.
-pub(crate) fn endpoint(template: &str) -> Option<&'static Endpoint> {
-    ENDPOINTS.iter().find(|endpoint| endpoint.path == template)
+/// What the frame knows of where a request goes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Place {
+    /// The template that the path is told under, in metrics and logs.
+    pub(crate) template: &'static str,
+    /// Of the client contract.
+    pub(crate) endpoint: Option<&'static Endpoint>,
 }
 
-/// The template that a matched path is told under, in metrics and logs.
-pub(crate) fn template(matched: &str) -> &'static str {
-    let bare = match matched.trim_end_matches('/') {
-        "" => "/",
-        bare => bare,
+impl Place {
+    /// None of ours.
+    pub(crate) const UNKNOWN: Self = Self {
+        template: "unknown",
+        endpoint: None,
     };
-    endpoint(bare)
-        .map(|endpoint| endpoint.path)
-        .or_else(|| OTHERS.into_iter().find(|other| *other == bare))
-        .unwrap_or("unknown")
+
+    /// Of a path as the router matched it.
+    pub(crate) fn of(matched: &str) -> Self {
+        let bare = match matched.trim_end_matches('/') {
+            "" => "/",
+            bare => bare,
+        };
+        if let Some(endpoint) = ENDPOINTS.iter().find(|endpoint| endpoint.path == bare) {
+            return Self {
+                template: endpoint.path,
+                endpoint: Some(endpoint),
+            };
+        }
+        let other = OTHERS.into_iter().find(|other| *other == bare);
+        other.map_or(Self::UNKNOWN, |template| Self {
+            template,
+            endpoint: None,
+        })
+    }
 }
 
 /// Everything that this node answers to over HTTP.
@@ -118,13 +137,13 @@ pub(crate) fn router(app: &App) -> Router {
         .route("/healthz", get(health::healthz))
         .route("/readyz", get(health::readyz))
         .route("/metrics", get(health::metrics));
-    busy.merge(health)
-        .layer(CatchPanicLayer::custom(frame::of_panic))
-        .layer(middleware::from_fn(frame::shape))
-        .layer(compression())
-        .layer(cors())
+    // As one layer: the router boxes, and copies for every request, what each of its layers makes.
+    let frame = ServiceBuilder::new()
         .layer(middleware::from_fn_with_state(app.clone(), frame::around))
-        .with_state(app.clone())
+        .layer(cors())
+        .layer(compression())
+        .layer(CatchPanicLayer::custom(frame::of_panic));
+    busy.merge(health).layer(frame).with_state(app.clone())
 }
 
 fn contract() -> Router<App> {
@@ -213,11 +232,14 @@ mod tests {
 
     #[test]
     fn matched_paths_are_told_under_their_template() {
+        let template = |matched| Place::of(matched).template;
         assert_eq!(template("/douyin/feed/"), "/douyin/feed");
         assert_eq!(template("/douyin/feed"), "/douyin/feed");
         assert_eq!(template("/"), "/");
         assert_eq!(template(MEDIA), MEDIA);
         assert_eq!(template("/douyin/nothing"), "unknown");
+        assert!(Place::of("/douyin/feed/").endpoint.is_some());
+        assert!(Place::of(MEDIA).endpoint.is_none());
     }
 
     #[test]

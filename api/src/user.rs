@@ -9,7 +9,7 @@ use crate::call::Call;
 use crate::error::{Answer, Code, Failure};
 use crate::params::check_text;
 use crate::session::NewToken;
-use crate::wire::User;
+use crate::wire::Shape;
 
 const NAME_CHARACTERS_MAX: usize = 32;
 const PASSWORD_CHARACTERS_MAX: usize = 32;
@@ -18,11 +18,6 @@ const PASSWORD_CHARACTERS_MAX: usize = 32;
 struct Welcome {
     user_id: UserId,
     token: String,
-}
-
-#[derive(Serialize)]
-struct Profile<'a> {
-    user: User<'a>,
 }
 
 /// `POST /douyin/user/register/`
@@ -102,9 +97,7 @@ pub(crate) async fn profile(call: Call) -> Answer {
         wanted.unwrap_or(caller.user),
     )?
     .ok_or(Code::UserNotFound)?;
-    call.answer(&Profile {
-        user: User::of(&profile, &call.urls),
-    })
+    call.answer_with("user", |looks, json| profile.write(looks, json))
 }
 
 /// Both are bounded before anything is made of them.

@@ -3,7 +3,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use http::HeaderValue;
 use jiff::tz::TimeZone;
 use model::comment::CommentItem;
-use model::id::{UserId, VideoId};
+use model::id::VideoId;
+use model::message::Message;
 use model::relation::FriendItem;
 use model::time::Timestamp;
 use model::user::Profile;
@@ -12,6 +13,10 @@ use serde::Serialize;
 
 use crate::base::Base;
 use crate::error::Code;
+use crate::json::Json;
+
+#[cfg(test)]
+mod shapes;
 
 pub(crate) const JSON: HeaderValue = HeaderValue::from_static("application/json; charset=utf-8");
 
@@ -21,34 +26,52 @@ const SUCCESS: &str = r#"{"status_code":0,"status_msg":"success""#;
 /// Nobody can write one yet, and clients show it: never empty.
 const SIGNATURE: &str = "Nothing written here yet.";
 
-/// Makes the absolute URLs of pictures and videos.
+/// What absolute URLs begin with; see [`Base`] for why it needs no escaping.
 #[derive(Clone, Debug)]
 pub(crate) struct Urls(pub(crate) Base);
 
+/// What shapes need besides the element.
+#[derive(Clone)]
+pub(crate) struct Looks {
+    pub(crate) urls: Urls,
+    pub(crate) zone: TimeZone,
+}
+
+/// Something that has a shape on the wire.
+///
+/// Written piece by piece into one buffer: URLs and numbers go there without texts of their own in
+/// between. `shapes.rs` declares the same shapes for serde, and a test compares.
+pub(crate) trait Shape {
+    fn write(&self, looks: &Looks, json: &mut Json);
+}
+
 impl Urls {
     /// Names the content, so that other content has another URL and caches may keep it for ever.
-    fn blob(&self, kind: &str, id: VideoId, blob: &BlobRef) -> String {
-        let extension = extension(&blob.content_type);
-        format!(
-            "{}/media/{kind}/{id}-{}.{extension}",
-            self.0.as_str(),
-            tag(blob)
-        )
-    }
-
-    fn avatar(&self, user: UserId) -> String {
-        format!("{}/static/avatar/{user}.png", self.0.as_str())
-    }
-
-    fn background(&self, user: UserId) -> String {
-        format!("{}/static/background/{user}.jpg", self.0.as_str())
+    fn write_blob(&self, kind: &str, id: VideoId, blob: &BlobRef, json: &mut Json) {
+        json.raw(self.0.as_str());
+        json.raw("/media/");
+        json.raw(kind);
+        json.raw("/");
+        json.number(id.0);
+        json.raw("-");
+        for byte in &blob.sha256[..TAG_BYTES] {
+            json.hex(*byte);
+        }
+        json.raw(".");
+        json.raw(extension(&blob.content_type));
     }
 }
 
+/// How much of a blob's hash its URLs carry.
+const TAG_BYTES: usize = 6;
+
 /// The part of a blob's hash that its URLs carry.
 pub(crate) fn tag(blob: &BlobRef) -> String {
-    let [a, b, c, d, e, f, ..] = blob.sha256;
-    format!("{a:02x}{b:02x}{c:02x}{d:02x}{e:02x}{f:02x}")
+    let mut json = Json::with_capacity(2 * TAG_BYTES);
+    for byte in &blob.sha256[..TAG_BYTES] {
+        json.hex(*byte);
+    }
+    String::from_utf8_lossy(&json.into_bytes()).into_owned()
 }
 
 fn extension(content_type: &str) -> &'static str {
@@ -62,124 +85,122 @@ fn extension(content_type: &str) -> &'static str {
     }
 }
 
-#[derive(Debug, Serialize)]
-pub(crate) struct User<'a> {
-    id: UserId,
-    name: &'a str,
-    follow_count: u64,
-    follower_count: u64,
-    is_follow: bool,
-    avatar: String,
-    background_image: String,
-    signature: &'static str,
-    total_favorited: u64,
-    work_count: u64,
-    favorite_count: u64,
-}
-
-impl<'a> User<'a> {
-    pub(crate) fn of(profile: &'a Profile, urls: &Urls) -> Self {
-        Self {
-            id: profile.id,
-            name: &profile.name,
-            follow_count: profile.follow_count,
-            follower_count: profile.follower_count,
-            is_follow: profile.is_follow,
-            avatar: urls.avatar(profile.id),
-            background_image: urls.background(profile.id),
-            signature: SIGNATURE,
-            total_favorited: profile.total_favorited,
-            work_count: profile.work_count,
-            favorite_count: profile.favorite_count,
-        }
+impl Shape for Profile {
+    fn write(&self, looks: &Looks, json: &mut Json) {
+        json.raw("{");
+        write_user(self, looks, json);
+        json.raw("}");
     }
 }
 
-#[derive(Debug, Serialize)]
-pub(crate) struct FriendUser<'a> {
-    #[serde(flatten)]
-    user: User<'a>,
-    message: &'a str,
-    /// 0: the viewer received it, 1: the viewer sent it.
-    #[serde(rename = "msgType")]
-    msg_type: u8,
+/// The fields of a user, without the braces.
+fn write_user(profile: &Profile, looks: &Looks, json: &mut Json) {
+    let base = looks.urls.0.as_str();
+    json.raw("\"id\":");
+    json.number(profile.id.0);
+    json.raw(",\"name\":");
+    json.text(&profile.name);
+    json.raw(",\"follow_count\":");
+    json.number(profile.follow_count);
+    json.raw(",\"follower_count\":");
+    json.number(profile.follower_count);
+    json.raw(",\"is_follow\":");
+    json.flag(profile.is_follow);
+    json.raw(",\"avatar\":\"");
+    json.raw(base);
+    json.raw("/static/avatar/");
+    json.number(profile.id.0);
+    json.raw(".png\",\"background_image\":\"");
+    json.raw(base);
+    json.raw("/static/background/");
+    json.number(profile.id.0);
+    json.raw(".jpg\",\"signature\":\"");
+    json.raw(SIGNATURE);
+    json.raw("\",\"total_favorited\":");
+    json.number(profile.total_favorited);
+    json.raw(",\"work_count\":");
+    json.number(profile.work_count);
+    json.raw(",\"favorite_count\":");
+    json.number(profile.favorite_count);
 }
 
-impl<'a> FriendUser<'a> {
-    pub(crate) fn of(friend: &'a FriendItem, urls: &Urls) -> Self {
-        Self {
-            user: User::of(&friend.profile, urls),
-            message: &friend.message,
-            msg_type: u8::from(friend.is_sent),
-        }
+/// `msgType` 0: the viewer received the message, 1: the viewer sent it.
+impl Shape for FriendItem {
+    fn write(&self, looks: &Looks, json: &mut Json) {
+        json.raw("{");
+        write_user(&self.profile, looks, json);
+        json.raw(",\"message\":");
+        json.text(&self.message);
+        json.raw(",\"msgType\":");
+        json.number(u64::from(self.is_sent));
+        json.raw("}");
     }
 }
 
-#[derive(Debug, Serialize)]
-pub(crate) struct Video<'a> {
-    id: VideoId,
-    author: User<'a>,
-    play_url: String,
-    cover_url: String,
-    favorite_count: u64,
-    comment_count: u64,
-    is_favorite: bool,
-    title: &'a str,
-}
-
-impl<'a> Video<'a> {
-    pub(crate) fn of(item: &'a VideoItem, urls: &Urls) -> Self {
-        Self {
-            id: item.id,
-            author: User::of(&item.author, urls),
-            play_url: urls.blob("video", item.id, &item.video),
-            cover_url: urls.blob("cover", item.id, &item.cover),
-            favorite_count: item.favorite_count,
-            comment_count: item.comment_count,
-            is_favorite: item.is_favorite,
-            title: &item.title,
-        }
+impl Shape for VideoItem {
+    fn write(&self, looks: &Looks, json: &mut Json) {
+        json.raw("{\"id\":");
+        json.number(self.id.0);
+        json.raw(",\"author\":");
+        self.author.write(looks, json);
+        json.raw(",\"play_url\":\"");
+        looks.urls.write_blob("video", self.id, &self.video, json);
+        json.raw("\",\"cover_url\":\"");
+        looks.urls.write_blob("cover", self.id, &self.cover, json);
+        json.raw("\",\"favorite_count\":");
+        json.number(self.favorite_count);
+        json.raw(",\"comment_count\":");
+        json.number(self.comment_count);
+        json.raw(",\"is_favorite\":");
+        json.flag(self.is_favorite);
+        json.raw(",\"title\":");
+        json.text(&self.title);
+        json.raw("}");
     }
 }
 
-#[derive(Debug, Serialize)]
-pub(crate) struct Comment<'a> {
-    id: model::id::CommentId,
-    user: User<'a>,
-    content: &'a str,
-    create_date: String,
-}
-
-impl<'a> Comment<'a> {
-    pub(crate) fn of(item: &'a CommentItem, urls: &Urls, zone: &TimeZone) -> Self {
-        Self {
-            id: item.id,
-            user: User::of(&item.author, urls),
-            content: &item.text,
-            create_date: month_and_day(item.created, zone),
-        }
+impl Shape for CommentItem {
+    fn write(&self, looks: &Looks, json: &mut Json) {
+        json.raw("{\"id\":");
+        json.number(self.id.0);
+        json.raw(",\"user\":");
+        self.author.write(looks, json);
+        json.raw(",\"content\":");
+        json.text(&self.text);
+        json.raw(",\"create_date\":\"");
+        json.raw(&month_and_day(self.created, &looks.zone));
+        json.raw("\"}");
     }
 }
 
-#[derive(Debug, Serialize)]
-pub(crate) struct Message<'a> {
-    id: model::id::MessageId,
-    to_user_id: UserId,
-    from_user_id: UserId,
-    content: &'a str,
-    /// Milliseconds.
-    create_time: Timestamp,
+/// `create_time` is in milliseconds.
+impl Shape for Message {
+    fn write(&self, _looks: &Looks, json: &mut Json) {
+        json.raw("{\"id\":");
+        json.number(self.id.0);
+        json.raw(",\"to_user_id\":");
+        json.number(self.to.0);
+        json.raw(",\"from_user_id\":");
+        json.number(self.from.0);
+        json.raw(",\"content\":");
+        json.text(&self.text);
+        json.raw(",\"create_time\":");
+        json.number(self.created.0);
+        json.raw("}");
+    }
 }
 
-impl<'a> Message<'a> {
-    pub(crate) fn of(message: &'a model::message::Message) -> Self {
-        Self {
-            id: message.id,
-            to_user_id: message.to,
-            from_user_id: message.from,
-            content: &message.text,
-            create_time: message.created,
+/// Elements separated by commas.
+pub(crate) fn write_all<'a, S: Shape + 'a>(
+    items: impl IntoIterator<Item = &'a S>,
+    looks: &Looks,
+    json: &mut Json,
+) {
+    for (place, item) in items.into_iter().enumerate() {
+        if place > 0 {
+            json.raw(",");
         }
+        item.write(looks, json);
     }
 }
 
@@ -208,12 +229,18 @@ pub(crate) fn success(fields: &impl Serialize) -> Result<Bytes, serde_json::Erro
     Ok(body.freeze())
 }
 
-/// What a list begins with; elements separated by commas follow, then [`LIST_END`].
-pub(crate) fn list_start(name: &str) -> String {
-    format!("{SUCCESS},\"{name}\":[")
+/// The beginning of an answer that went well, up to the value of its first field.
+pub(crate) fn start(name: &str, json: &mut Json) {
+    json.raw(SUCCESS);
+    json.raw(",\"");
+    json.raw(name);
+    json.raw("\":");
 }
 
 pub(crate) const LIST_END: &str = "]}";
+
+/// About what an element takes; a buffer that is too small grows.
+pub(crate) const ITEM_BYTES: usize = 768;
 
 /// The body of an answer that says no. `blank`: this endpoint's other fields with nothing in them,
 /// each led by a comma.
@@ -270,14 +297,12 @@ mod tests {
             sha256: [0xab; 32],
             content_type: "video/mp4".to_owned(),
         };
+        let mut json = Json::with_capacity(0);
+        urls.write_blob("video", VideoId(7), &blob, &mut json);
         assert_eq!(
-            urls.blob("video", VideoId(7), &blob),
+            json.into_bytes(),
             "http://h:1/media/video/7-abababababab.mp4"
         );
-        assert_eq!(urls.avatar(UserId(9)), "http://h:1/static/avatar/9.png");
-        assert_eq!(
-            urls.background(UserId(9)),
-            "http://h:1/static/background/9.jpg"
-        );
+        assert_eq!(tag(&blob), "abababababab");
     }
 }
