@@ -10,7 +10,7 @@ use crate::source::{self, code, split_tests, words};
 
 /// A package, its folder, and the packages of the workspace that it may know. All arrows point
 /// down.
-const ARROWS: [(&str, &str, &[&str]); 17] = [
+const ARROWS: [(&str, &str, &[&str]); 18] = [
     ("model", "storage/model", &[]),
     ("media", "storage/media", &[]),
     ("s3", "storage/s3", &[]),
@@ -54,6 +54,20 @@ const ARROWS: [(&str, &str, &[&str]); 17] = [
             "transport",
         ],
     ),
+    // A program of its own, since a counting allocator serves a whole program.
+    (
+        "ratchet",
+        "tests/ratchet",
+        &[
+            "api",
+            "gossip",
+            "media",
+            "model",
+            "raft",
+            "storage",
+            "transport",
+        ],
+    ),
     // Users of the built binary, its HTTP and its command line.
     ("demo", "deploy/demo", &[]),
     ("jepsen", "jepsen", &["checkers", "plants", "router"]),
@@ -82,9 +96,9 @@ const ARROWS_OF_TESTS: [(&str, &[&str]); 2] = [
 /// Libraries that only some rooms may know, so that they can be replaced there.
 const HOMES: [(&str, &[&str]); 13] = [
     ("argon2", &["api"]),
-    ("axum", &["api", "bench", "node"]),
+    ("axum", &["api", "bench", "node", "ratchet"]),
     ("chitchat", &["gossip"]),
-    ("clap", &["bench", "demo", "jepsen", "node"]),
+    ("clap", &["bench", "demo", "jepsen", "node", "ratchet"]),
     ("governor", &["api"]),
     ("object_store", &["storage"]),
     ("openh264", &["media"]),
