@@ -1,5 +1,6 @@
 //! Everything is measured in turn, and that several times: what disturbs the machine disturbs all
 //! cases alike.
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
@@ -16,6 +17,7 @@ use crate::yardstick::disk::{self, Sync};
 
 /// Starts, loads, measures and reports.
 pub(crate) fn run(run: &Run) -> Result<()> {
+    let load_before = report::machine_load();
     let unknown = case::unknown(&run.only);
     ensure!(
         unknown.is_empty(),
@@ -33,7 +35,8 @@ pub(crate) fn run(run: &Run) -> Result<()> {
     std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     let dir = dir.canonicalize()?;
     let logs = log_folder(&dir)?;
-    let mut measured = Stage::set(run, &dir, &logs).and_then(|stage| measure(run, stage, &dir));
+    let mut measured =
+        Stage::set(run, &dir, &logs).and_then(|stage| measure(run, stage, &dir, load_before));
     // The first cluster has ended: nobody shares the processors with those that follow.
     if let Ok(results) = &mut measured
         && case::has_scaling(run)
@@ -52,9 +55,8 @@ pub(crate) fn run(run: &Run) -> Result<()> {
     report::write(&results, &run.dir)
 }
 
-fn measure(run: &Run, mut stage: Stage, dir: &std::path::Path) -> Result<Results> {
+fn measure(run: &Run, mut stage: Stage, dir: &Path, load_before: String) -> Result<Results> {
     let began = Instant::now();
-    let load_before = report::machine_load();
     let cases = case::cases(run, stage.has_etcd());
     let mut samples: Vec<Vec<Sample>> = cases.iter().map(|_| Vec::new()).collect();
     let (mut syncs, mut rates): (Vec<Sync>, _) = (Vec::new(), Rates::default());

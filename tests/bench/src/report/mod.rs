@@ -49,7 +49,7 @@ pub(crate) struct Settings {
 #[derive(Serialize)]
 pub(crate) struct Machine {
     pub(crate) processors: usize,
-    /// `/proc/loadavg` before and after: others on the machine show here.
+    /// `/proc/loadavg` before anything was started, and after: others on the machine show here.
     pub(crate) load_before: String,
     pub(crate) load_after: String,
 }
@@ -83,6 +83,16 @@ impl Machine {
             load_before,
             load_after: machine_load(),
         }
+    }
+}
+
+impl Machine {
+    /// Had others more than half a processor's worth of work before anything was started?
+    pub(crate) fn is_shared(&self) -> bool {
+        let minute = self.load_before.split(' ').next();
+        minute
+            .and_then(|minute| minute.parse().ok())
+            .is_some_and(|minute: f64| minute > 0.5)
     }
 }
 
@@ -168,5 +178,18 @@ pub(crate) fn sample_results(cases: &[(&str, usize, [f64; 3])]) -> Results {
                 samples: rates.map(sample).to_vec(),
             })
             .collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn others_on_the_machine_are_seen() {
+        let before = |load: &str| Machine::now(load.to_owned()).is_shared();
+        assert!(before("56.21 58.42 49.63 70/555 24690"));
+        assert!(!before("0.12 3.00 9.00 1/80 99"));
+        assert!(!before(""));
     }
 }

@@ -115,8 +115,14 @@ pub(super) fn notes(results: &Results) -> String {
         let spread = Spread::of(results.syncs.iter().map(of));
         spread.map_or_else(String::new, |spread| spread.text(0))
     };
+    let shared = if results.machine.is_shared() {
+        "OTHERS WERE BUSY on this machine before the run: rates and latencies say little, by CPU \
+         says more\n"
+    } else {
+        ""
+    };
     format!(
-        "by CPU: the ratio of processor time per operation, servers' and clients'\n\
+        "{shared}by CPU: the ratio of processor time per operation, servers' and clients'\n\
          {} nodes, {} rounds of {} s, SCALE={}; raised: {}\n\
          {} processors shared by servers and clients; load average before {}, after {}\n\
          one synced append of 4 KiB: {} µs to a growing file, {} µs to a preallocated one\n\
