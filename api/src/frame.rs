@@ -2,7 +2,7 @@
 //! an answer looks like.
 use std::any::Any;
 use std::fmt::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::BoxError;
 use axum::body::Body;
@@ -13,6 +13,7 @@ use http::header::{CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH};
 use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use tower::load_shed::error::Overloaded;
 use tower::timeout::error::Elapsed;
+use tracing::Level;
 
 use crate::address::{Origin, household};
 use crate::app::App;
@@ -29,6 +30,8 @@ pub(crate) const OUTCOME_HEADER: HeaderName = HeaderName::from_static("x-yin-out
 pub(crate) const REQUEST_ID_HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 const REQUEST_ID_CHARACTERS_MAX: usize = 64;
+/// A request that took longer than this is told of even if it went well.
+const SLOW: Duration = Duration::from_secs(1);
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");
 
 /// The outermost layer.
@@ -109,7 +112,9 @@ impl About {
         }
     }
 
-    /// Nothing that a client wrote is in here but its address, cut to its household's.
+    /// What failed or was slow is told always, the rest only where `access=debug` is asked for: how
+    /// many there were is in the metrics, and a line costs as much as a tenth of a like. Nothing that
+    /// a client wrote is in it but its address, cut to its household's.
     fn tell(&self, app: &App, response: &Response, steps: Steps, started: Instant) {
         let elapsed = started.elapsed();
         let status = response.status().as_u16();
@@ -123,6 +128,10 @@ impl About {
         meter.seconds.record(elapsed);
         if code != 0 {
             metrics::counter!("yin_http_failures_total", "code" => code.to_string()).increment(1);
+        }
+        let is_notable = code != 0 || status >= 400 || elapsed >= SLOW;
+        if !is_notable && !tracing::enabled!(target: "access", Level::DEBUG) {
+            return;
         }
         tracing::info!(
             target: "access",
