@@ -35,7 +35,7 @@ const READ_BYTES: usize = 256 << 10;
 pub(crate) enum Kind {
     /// One urgent request.
     Urgent = 1,
-    /// Log requests, handled and answered in order.
+    /// Log requests, begun and answered in order.
     Log = 2,
     /// Forwarded requests, handled side by side, answered in any order.
     Forward = 3,

@@ -9,6 +9,7 @@ pub mod identity;
 pub mod join;
 pub mod memory;
 pub mod network;
+pub mod order;
 
 mod codes;
 mod counters;

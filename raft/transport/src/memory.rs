@@ -15,6 +15,7 @@ use tokio::time::{Instant, sleep, sleep_until, timeout, timeout_at};
 
 use crate::counters::Counters;
 use crate::network::{Error, Handlers, Lane, Message, Network, PeerId, Refusal, Sent, Service};
+use crate::order::begin;
 
 const INBOX: usize = 1024;
 const CHUNKS_WAITING: usize = 4;
@@ -52,7 +53,7 @@ struct Node {
     /// `None` until the node serves, and after it stopped.
     handlers: watch::Sender<Option<Handlers>>,
     inbox: mpsc::Sender<Message>,
-    /// Log requests are handled one after the other.
+    /// Log requests begin one after the other.
     log: tokio::sync::Mutex<()>,
 }
 
@@ -316,9 +317,9 @@ async fn handle(
         Lane::Urgent | Lane::Forward | Lane::Bulk => None,
     };
     let left = until.saturating_duration_since(Instant::now());
-    let answer = timeout(left, handler.handle(from, body, left)).await.ok();
+    let begun = begin(handler.handle(from, body, left)).await;
     drop(turn);
-    answer
+    timeout_at(until, begun).await.ok()
 }
 
 /// The receiving end of a transfer: `Some` parts are chunks, `None` is the end; a wire that just

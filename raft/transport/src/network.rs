@@ -26,7 +26,7 @@ impl fmt::Display for PeerId {
 pub enum Lane {
     /// Votes, heartbeats, leader transfer: a stream each.
     Urgent,
-    /// Log appends: one long-lived pipelined stream per peer.
+    /// Log appends: one long-lived pipelined stream per peer, begun and answered in order.
     Log,
     /// Forwarded reads and writes: one long-lived pipelined stream per peer, answers in any order.
     Forward,
@@ -66,6 +66,9 @@ pub struct Refusal(pub String);
 pub trait Handler: Send + Sync + 'static {
     /// `left` is how long the caller still waits. When it is over the future is dropped, since
     /// nobody waits for its answer any more; what must be finished anyway runs in a task.
+    ///
+    /// In [`Lane::Log`] one peer's requests begin in the order in which they were sent: what a
+    /// handler does before its first wait, and its place in a queue that is fair, are in order.
     async fn handle(&self, from: PeerId, body: Bytes, left: Duration) -> Result<Bytes, Refusal>;
 }
 

@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesOrdered;
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, Incoming, RecvStream, SendStream};
 use tokio::sync::{Semaphore, mpsc};
@@ -19,6 +21,7 @@ use crate::frame::{
 use crate::join;
 use crate::link::priority;
 use crate::network::{Handler, Handlers, Lane, Message, PeerId, Receiver, Refusal, Service};
+use crate::order::begin;
 use crate::tls;
 use crate::transfer;
 use crate::writer::{Outgoing, write_frames};
@@ -33,8 +36,8 @@ const MESSAGE_TIME: Duration = Duration::from_secs(5);
 /// Forwarded requests handled at once, per peer's stream. When all are taken nothing more is read:
 /// the sender's stream fills up and its callers wait.
 const FORWARD_AT_ONCE: usize = 1024;
-/// Log requests read ahead of the one being handled.
-const LOG_AHEAD: usize = 64;
+/// Log requests handled at once, per peer's stream.
+const LOG_AT_ONCE: usize = 64;
 /// Answers that wait for their stream.
 const ANSWERS_WAITING: usize = 1024;
 
@@ -249,27 +252,36 @@ impl Visit {
         Ok(())
     }
 
-    /// One request after the other, in order; the next are read meanwhile.
+    /// Begins requests in the order in which they come, none waiting for the one before it, and
+    /// answers in that order.
     async fn serve_log(
         &self,
         table: Arc<Table>,
         send: SendStream,
         mut reader: FrameReader,
     ) -> Result<(), Broken> {
-        let (ahead, mut arrived) = mpsc::channel::<Arrived>(LOG_AHEAD);
         let answers = self.start_answers(Lane::Log, send);
-        let peer = self.peer;
-        tokio::spawn(async move {
-            while let Some(request) = arrived.recv().await {
-                let answer = table.answer(peer, request).await;
-                if answers.send(answer).await.is_err() {
-                    break; // the connection is gone: the reader ends too
+        let mut under_way = FuturesOrdered::new();
+        let mut is_open = true;
+        while is_open || !under_way.is_empty() {
+            let has_place = under_way.len() < LOG_AT_ONCE;
+            tokio::select! {
+                biased;
+                Some(answer) = under_way.next(), if !under_way.is_empty() => {
+                    if answers.send(answer).await.is_err() {
+                        break; // the connection is gone
+                    }
                 }
-            }
-        });
-        while let Some(request) = self.next(Lane::Log, &mut reader).await? {
-            if ahead.send(request).await.is_err() {
-                break;
+                request = self.next(Lane::Log, &mut reader), if is_open && has_place => {
+                    match request? {
+                        Some(request) => {
+                            let (table, peer) = (Arc::clone(&table), self.peer);
+                            let answer = async move { table.answer(peer, request).await };
+                            under_way.push_back(begin(answer).await);
+                        }
+                        None => is_open = false,
+                    }
+                }
             }
         }
         Ok(())

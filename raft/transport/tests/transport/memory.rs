@@ -3,7 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::sync::mpsc;
+use tokio::sync::{Barrier, mpsc};
 use tokio::time::{Instant, sleep};
 use transport::memory::{Fault, Hub, Link, MemoryNetwork};
 use transport::network::{Error, Handlers, Network, PeerId, Refusal};
@@ -108,14 +108,16 @@ async fn a_crashed_node_comes_back_with_new_handlers() {
 }
 
 #[tokio::test]
-async fn log_requests_keep_their_order() {
+async fn log_requests_begin_in_order_and_none_waits_for_the_one_before_it() {
     let order = Arc::new(Mutex::new(Vec::new()));
     let seen = order.clone();
+    // Nobody is answered until all are there.
+    let barrier = Arc::new(Barrier::new(10));
     let (_hub, one, _two) = pair(handlers(move |_, body, _| {
-        let seen = seen.clone();
+        let (seen, barrier) = (seen.clone(), barrier.clone());
         async move {
-            sleep(Duration::from_millis(u64::from(10 - body[0]))).await;
             seen.lock().unwrap().push(body[0]);
+            barrier.wait().await;
             Ok(body)
         }
     }));

@@ -12,6 +12,7 @@ use transport::memory::address_of;
 use transport::network::{
     Error, Handlers, Lane, Message, Network, PeerId, Receiver, Refusal, Sent, Service,
 };
+use transport::order::begin;
 
 use super::{Load, Net, Outcome, lost};
 use crate::sim::wire;
@@ -23,7 +24,7 @@ pub(crate) struct Plug {
     life: u64,
     addresses: Mutex<BTreeMap<PeerId, SocketAddr>>,
     handlers: watch::Sender<Option<Handlers>>,
-    /// Log requests of one peer are handled one after the other.
+    /// Log requests of one peer begin one after the other.
     turns: Mutex<BTreeMap<u64, Arc<tokio::sync::Mutex<()>>>>,
 }
 
@@ -94,12 +95,14 @@ impl Plug {
             return Some(Err(Refusal("no such service".to_owned())));
         };
         let turn = self.turn(from);
-        let _turn = match service.lane {
+        let turn = match service.lane {
             Lane::Log => Some(turn.lock().await),
             Lane::Urgent | Lane::Forward | Lane::Bulk => None,
         };
         let left = until.saturating_duration_since(Instant::now());
-        Some(handler.handle(PeerId(from), body, left).await)
+        let begun = begin(handler.handle(PeerId(from), body, left)).await;
+        drop(turn);
+        Some(begun.await)
     }
 
     /// The side of the one who is sent a transfer.
