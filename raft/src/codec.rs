@@ -11,6 +11,7 @@ use bytes::Bytes;
 use model::command::Command;
 use model::error::Fault;
 use openraft::entry::RaftEntry;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use transport::network::Refusal;
 
@@ -258,22 +259,22 @@ pub(crate) fn decode_entry(bytes: &Bytes) -> Result<Entry, Malformed> {
     })
 }
 
-/// Puts commands together into a batch: the version, then one command after the other.
+/// Puts values together, as a batch of commands: the version, then one value after the other.
 #[derive(Debug)]
-pub(crate) struct BatchBuilder {
+pub(crate) struct SequenceBuilder {
     buffer: Vec<u8>,
 }
 
-impl BatchBuilder {
+impl SequenceBuilder {
     pub(crate) fn new() -> Self {
         Self {
             buffer: vec![VERSION],
         }
     }
 
-    pub(crate) fn push(&mut self, command: &Command) {
-        self.buffer = postcard::to_extend(command, std::mem::take(&mut self.buffer))
-            .expect("commands have no unsized or unsupported parts, so they always encode");
+    pub(crate) fn push(&mut self, value: &impl Serialize) {
+        self.buffer = postcard::to_extend(value, std::mem::take(&mut self.buffer))
+            .expect("our own structs have no unsized or unsupported parts, so they always encode");
     }
 
     /// Encoded bytes so far.
@@ -281,26 +282,32 @@ impl BatchBuilder {
         self.buffer.len()
     }
 
-    pub(crate) fn finish(self) -> Batch {
-        Batch(self.buffer.into())
+    pub(crate) fn finish(self) -> Bytes {
+        self.buffer.into()
     }
 }
 
 /// The commands of a batch, in order.
 pub(crate) fn decode_batch(batch: &Batch) -> Result<Vec<Command>, Malformed> {
-    let what = "a batch of commands";
-    let mut rest = check_version(what, &batch.0)?;
-    let mut commands = Vec::new();
+    decode_sequence("a batch of commands", &batch.0)
+}
+
+/// What a [`SequenceBuilder`] put together, in order.
+pub(crate) fn decode_sequence<T: DeserializeOwned>(
+    what: &'static str,
+    bytes: &[u8],
+) -> Result<Vec<T>, Malformed> {
+    let mut rest = check_version(what, bytes)?;
+    let mut values = Vec::new();
     while !rest.is_empty() {
-        let (command, left) =
-            postcard::take_from_bytes(rest).map_err(|error| Malformed::Bytes {
-                what,
-                why: error.to_string(),
-            })?;
-        commands.push(command);
+        let (value, left) = postcard::take_from_bytes(rest).map_err(|error| Malformed::Bytes {
+            what,
+            why: error.to_string(),
+        })?;
+        values.push(value);
         rest = left;
     }
-    Ok(commands)
+    Ok(values)
 }
 
 pub(crate) fn encode_marker(applied: Option<LogId>, membership: &StoredMembership) -> Bytes {

@@ -13,14 +13,15 @@ use crate::clock::Clock;
 use crate::codec;
 use crate::machine::Bench;
 use crate::options::{Options, Parts};
+use crate::outbox::Outgoing;
 use crate::position::{Position, Told};
 use crate::progress::Progress;
-use crate::proposer::Waiting;
 use crate::replica::{Error, Reading, Status};
 use crate::snapshot::Durability;
 use crate::stamp::Stamps;
 use crate::status;
 use crate::types::Raft;
+use crate::waiting::Waiting;
 
 /// Who leads, as far as this node knows.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,6 +63,7 @@ pub(crate) struct Core {
     /// One place for each write of this node's clients.
     pub(crate) places: Semaphore,
     pub(crate) proposals: mpsc::Sender<Waiting>,
+    pub(crate) outbox: mpsc::Sender<Outgoing>,
     pub(crate) barriers: mpsc::Sender<barrier::Waiting>,
     pub(crate) stopping: watch::Sender<bool>,
     pub(crate) told: Told,
@@ -73,6 +75,7 @@ impl Core {
         options: Options,
         parts: Parts,
         proposals: mpsc::Sender<Waiting>,
+        outbox: mpsc::Sender<Outgoing>,
         barriers: mpsc::Sender<barrier::Waiting>,
     ) -> Self {
         let bench = Bench {
@@ -98,6 +101,7 @@ impl Core {
             is_disk_low: AtomicBool::default(),
             is_quorum_low: AtomicBool::default(),
             proposals,
+            outbox,
             barriers,
             stopping: watch::Sender::default(),
             told: Told::default(),

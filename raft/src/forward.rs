@@ -9,11 +9,10 @@ use model::command::{Reply, RequestId};
 use model::error::Rejection;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use transport::network::{Error as NetworkError, PeerId};
 
-use crate::codec;
 use crate::core::{Core, Leadership};
-use crate::message::{Write, WriteOutcome, service};
+use crate::message::{Write, WriteOutcome};
+use crate::outbox;
 use crate::position::Position;
 use crate::proposer;
 use crate::replica::{Error, Proposal, Written};
@@ -123,9 +122,9 @@ impl Effort<'_> {
             if leader == self.core.me() {
                 proposer::propose(self.core, self.write.clone(), within).await
             } else if plants::is(plants::FORWARDED_TWICE) {
-                ask_twice(self.core, leader, &self.write, within).await
+                hand_over_twice(self.core, leader, &self.write, within).await
             } else {
-                ask(self.core, leader, &self.write, within).await
+                outbox::hand_over(self.core, leader, self.write.clone(), within).await
             }
         };
         tokio::select! {
@@ -168,7 +167,7 @@ impl Effort<'_> {
 
 /// Waits until another node than `leader` is known to lead. That nobody is known to lead is no
 /// reason to give up on an answer that may be on its way.
-async fn deposed(leadership: &mut watch::Receiver<Leadership>, leader: u64) {
+pub(crate) async fn deposed(leadership: &mut watch::Receiver<Leadership>, leader: u64) {
     let is_other = |now: &Leadership| now.leader.is_some_and(|now| now != leader);
     if leadership.wait_for(is_other).await.is_err() {
         // The replica is gone; the attempt itself will say so.
@@ -182,36 +181,19 @@ fn another(request: RequestId) -> RequestId {
 }
 
 /// Asks again, as if it were another write, when the answer is slow.
-async fn ask_twice(core: &Core, leader: u64, write: &Write, within: Duration) -> WriteOutcome {
-    let first = ask(core, leader, write, within);
+async fn hand_over_twice(
+    core: &Core,
+    leader: u64,
+    write: &Write,
+    within: Duration,
+) -> WriteOutcome {
+    let first = outbox::hand_over(core, leader, write.clone(), within);
     match tokio::time::timeout(core.heartbeat() * 2, first).await {
         Ok(outcome) => outcome,
         Err(_) => {
             let mut again = write.clone();
             again.request = another(write.request);
-            ask(core, leader, &again, within).await
+            outbox::hand_over(core, leader, again, within).await
         }
-    }
-}
-
-async fn ask(core: &Core, leader: u64, write: &Write, within: Duration) -> WriteOutcome {
-    let body = codec::encode(write);
-    let answer = core
-        .network
-        .request(PeerId(leader), service::WRITE, body, within)
-        .await;
-    match answer {
-        Ok(answer) => codec::decode("a write's outcome", &answer).unwrap_or_else(|error| {
-            WriteOutcome::Unknown {
-                why: error.to_string(),
-            }
-        }),
-        // It never arrived, or was turned away before it was looked at.
-        Err(NetworkError::Unreachable { .. } | NetworkError::Refused { .. }) => {
-            WriteOutcome::NotLeader { leader: None }
-        }
-        Err(error @ NetworkError::NoAnswer { .. }) => WriteOutcome::Unknown {
-            why: error.to_string(),
-        },
     }
 }

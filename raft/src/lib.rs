@@ -17,6 +17,7 @@ mod membership;
 mod message;
 mod network;
 pub mod options;
+mod outbox;
 pub mod position;
 mod progress;
 mod proposer;
@@ -29,6 +30,7 @@ mod stamp;
 mod status;
 mod supervisor;
 mod types;
+mod waiting;
 
 #[cfg(test)]
 #[path = "../tests/main.rs"]

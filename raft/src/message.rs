@@ -22,12 +22,13 @@ pub(crate) mod service {
     pub(crate) const PRE_VOTE: Service = service(2, Lane::Urgent, "raft-pre-vote");
     pub(crate) const HEARTBEAT: Service = service(3, Lane::Urgent, "raft-heartbeat");
     pub(crate) const APPEND: Service = service(4, Lane::Log, "raft-append");
-    pub(crate) const WRITE: Service = service(5, Lane::Forward, "raft-write");
+    // 5 was one write.
     pub(crate) const READ_INDEX: Service = service(6, Lane::Forward, "raft-read-index");
     pub(crate) const ADMIN: Service = service(7, Lane::Forward, "raft-admin");
     pub(crate) const SNAPSHOT: Service = service(8, Lane::Bulk, "raft-snapshot");
     pub(crate) const TRANSFER: Service = service(9, Lane::Urgent, "raft-transfer-leader");
     pub(crate) const PEEK: Service = service(10, Lane::Urgent, "raft-peek");
+    pub(crate) const WRITES: Service = service(11, Lane::Forward, "raft-writes");
 
     const fn service(number: u8, lane: Lane, name: &'static str) -> Service {
         Service { number, lane, name }

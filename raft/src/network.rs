@@ -30,9 +30,9 @@ use crate::message::{
 use crate::snapshot::{SnapshotData, SnapshotOf, send_all};
 use crate::types::{LogId, Member, Types, Vote};
 
-/// Appends to one follower that are under way at once. The log lane handles them in order, each
-/// with a sync of its own: the second is there when the first is synced, and the entries that come
-/// meanwhile share the third.
+/// Appends to one follower that are under way at once: the second is there when the first is synced,
+/// and the entries that come meanwhile share the third. More would make them smaller, and send each
+/// commit on its own.
 const APPENDS_IN_FLIGHT: usize = 2;
 /// Chunks of a snapshot that are read ahead.
 const CHUNKS_AHEAD: usize = 4;

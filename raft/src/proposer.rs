@@ -5,7 +5,7 @@
 //! so that the next batch need not wait for the last one's sync.
 use std::ops::ControlFlow;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::StreamExt;
@@ -15,80 +15,72 @@ use model::command::{Command, Reply};
 use model::time::Timestamp;
 use openraft::errors::{ClientWriteError, ForwardToLeader, RaftError};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
-use crate::codec::{self, BatchBuilder};
+use crate::codec::{self, SequenceBuilder};
 use crate::core::Core;
 use crate::health;
 use crate::message::{Write, WriteOutcome};
 use crate::replica::Error;
 use crate::types::{Batch, Raft, Types};
-
-/// A write that waits to be proposed.
-pub(crate) struct Waiting {
-    write: Write,
-    claim: Arc<Claim>,
-    answer: oneshot::Sender<WriteOutcome>,
-}
-
-/// Who of the two got to a waiting write first: the proposer, or the caller whose time was up.
-/// Only so can the caller say that certainly nothing was done.
-#[derive(Debug, Default)]
-struct Claim(AtomicU8);
-
-const FREE: u8 = 0;
-const PROPOSED: u8 = 1;
-const GIVEN_UP: u8 = 2;
-
-impl Claim {
-    fn take(&self, by: u8) -> bool {
-        self.0
-            .compare_exchange(FREE, by, Ordering::AcqRel, Ordering::Acquire)
-            .is_ok()
-    }
-}
-
-impl Waiting {
-    /// Says that nothing was done, if somebody still wants to know.
-    fn refuse(self, core: &Core, why: &str) {
-        if self.claim.take(PROPOSED) {
-            // Who gave up meanwhile has said the same already.
-            drop(self.answer.send(refused(core, why)));
-        }
-    }
-}
+use crate::waiting::{Missing, Ticket, Waiting, Why, waiting};
 
 /// Proposes `write` here, if this node leads, and waits at most `within` for what becomes of it.
 pub(crate) async fn propose(core: &Core, write: Write, within: Duration) -> WriteOutcome {
-    if let ControlFlow::Break(no) = check(core) {
-        return no;
+    let deadline = Instant::now() + within;
+    match enter(core, write) {
+        ControlFlow::Continue(ticket) => outcome(core, ticket, deadline).await,
+        ControlFlow::Break(no) => no,
     }
-    let claim = Arc::new(Claim::default());
-    let (answer, outcome) = oneshot::channel();
-    let waiting = Waiting {
-        write,
-        claim: Arc::clone(&claim),
-        answer,
-    };
+}
+
+/// As [`propose`] for writes that came together; gives what became of each, in their order.
+pub(crate) async fn propose_all(
+    core: &Core,
+    writes: Vec<Write>,
+    within: Duration,
+) -> Vec<WriteOutcome> {
+    let deadline = Instant::now() + within;
+    // All are in the queue before the first is waited for: so they share an entry.
+    let entered: Vec<_> = writes.into_iter().map(|it| enter(core, it)).collect();
+    let mut outcomes = Vec::with_capacity(entered.len());
+    for entered in entered {
+        outcomes.push(match entered {
+            ControlFlow::Continue(ticket) => outcome(core, ticket, deadline).await,
+            ControlFlow::Break(no) => no,
+        });
+    }
+    outcomes
+}
+
+fn enter(core: &Core, write: Write) -> ControlFlow<WriteOutcome, Ticket> {
+    check(core)?;
+    let (waiting, ticket) = waiting(write);
     match core.proposals.try_send(waiting) {
-        Ok(()) => {}
+        Ok(()) => ControlFlow::Continue(ticket),
         Err(mpsc::error::TrySendError::Full(_)) => {
             metrics::counter!("yin_raft_writes_refused_total", "why" => "queue").increment(1);
-            return refused(core, "too many writes wait at the leader");
+            ControlFlow::Break(refused(core, "too many writes wait at the leader"))
         }
         Err(mpsc::error::TrySendError::Closed(_)) => {
-            return refused(core, "this replica is stopping");
+            ControlFlow::Break(refused(core, "this replica is stopping"))
         }
     }
-    match tokio::time::timeout(within, outcome).await {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(_)) if claim.take(GIVEN_UP) => refused(core, "this replica is stopping"),
-        Err(_) if claim.take(GIVEN_UP) => refused(core, "the leader did not get to it in time"),
-        Ok(Err(_)) => WriteOutcome::Unknown {
-            why: "the replica stopped while it waited for a quorum".to_owned(),
-        },
-        Err(_) => WriteOutcome::Unknown {
-            why: "a quorum did not take it in time".to_owned(),
-        },
+}
+
+async fn outcome(core: &Core, ticket: Ticket, deadline: Instant) -> WriteOutcome {
+    let missing = match ticket.outcome(deadline).await {
+        Ok(outcome) => return outcome,
+        Err(missing) => missing,
+    };
+    let unknown = |why: &str| WriteOutcome::Unknown {
+        why: why.to_owned(),
+    };
+    match missing {
+        Missing::Untaken(Why::Stopped) => refused(core, "this replica is stopping"),
+        Missing::Untaken(Why::Late) => refused(core, "the leader did not get to it in time"),
+        Missing::Taken(Why::Stopped) => unknown("the replica stopped while it waited for a quorum"),
+        Missing::Taken(Why::Late) => unknown("a quorum did not take it in time"),
     }
 }
 
@@ -108,7 +100,8 @@ fn check(core: &Core) -> ControlFlow<WriteOutcome> {
     ControlFlow::Continue(())
 }
 
-fn refused(core: &Core, why: &str) -> WriteOutcome {
+/// Certainly not done, and worth another try in a while.
+pub(crate) fn refused(core: &Core, why: &str) -> WriteOutcome {
     let retry_after = core.heartbeat() * 2;
     WriteOutcome::Refused {
         why: why.to_owned(),
@@ -132,7 +125,10 @@ pub(crate) async fn run(core: Arc<Core>, mut queue: mpsc::Receiver<Waiting>) {
                     Ok(stamp) => if let Some(entry) = gather(&core, stamp, first, &mut queue) {
                         in_flight.push(entry.propose(&core));
                     },
-                    Err(why) => first.refuse(&core, &why),
+                    // Who gave up meanwhile has said the same already.
+                    Err(why) => if let Some((_, answer)) = first.take() {
+                        drop(answer.send(refused(&core, &why)));
+                    },
                 }
             }
         }
@@ -167,18 +163,18 @@ fn gather(
     queue: &mut mpsc::Receiver<Waiting>,
 ) -> Option<NextEntry> {
     let limits = &core.options.limits;
-    let mut builder = BatchBuilder::new();
+    let mut builder = SequenceBuilder::new();
     let mut answers = Vec::new();
     let mut next = Some(first);
     while let Some(waiting) = next {
         // One that nobody waits for any more was given up, here or at the node that forwarded it.
-        if !waiting.answer.is_closed() && waiting.claim.take(PROPOSED) {
+        if let Some((write, answer)) = waiting.take() {
             let Write {
                 request,
                 issued,
                 actor,
                 operation,
-            } = waiting.write;
+            } = write;
             builder.push(&Command {
                 request,
                 issued,
@@ -186,7 +182,7 @@ fn gather(
                 actor,
                 operation,
             });
-            answers.push(waiting.answer);
+            answers.push(answer);
         }
         let has_room =
             answers.len() < limits.entry_commands_max && builder.len() < limits.entry_bytes_max;
@@ -201,7 +197,7 @@ fn gather(
     }
     metrics::histogram!("yin_raft_entry_commands").record(as_f64(answers.len()));
     Some(NextEntry {
-        batch: builder.finish(),
+        batch: Batch(builder.finish()),
         answers,
     })
 }

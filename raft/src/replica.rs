@@ -19,7 +19,8 @@ use crate::message::Admin;
 use crate::options::{Options, Parts};
 use crate::position::{Invalid, Position};
 use crate::{
-    barrier, forward, health, membership, proposer, read, schedule, server, status, supervisor,
+    barrier, forward, health, membership, outbox, proposer, read, schedule, server, status,
+    supervisor,
 };
 
 /// One request to change something.
@@ -157,8 +158,9 @@ impl Replica {
             return Err(stopped(why));
         }
         let (proposals, proposed) = mpsc::channel(options.limits.waiting_writes_max.max(1));
+        let (outbox, handed) = mpsc::channel(options.limits.writes_max.max(1));
         let (barriers, reading) = mpsc::channel(barrier::WAITING_MAX);
-        let core = Arc::new(Core::new(options, parts, proposals, barriers));
+        let core = Arc::new(Core::new(options, parts, proposals, outbox, barriers));
         health::look_at_disk(&core);
         let (raft, ended) = supervisor::open(&core).await.map_err(stopped)?;
         core.set_running(Running::Raft(raft.clone()));
@@ -167,6 +169,7 @@ impl Replica {
             tokio::spawn(supervisor::recover(Arc::clone(&core), raft.clone())),
             tokio::spawn(supervisor::supervise(Arc::clone(&core), raft, ended)),
             tokio::spawn(proposer::run(Arc::clone(&core), proposed)),
+            tokio::spawn(outbox::run(Arc::clone(&core), handed)),
             tokio::spawn(barrier::run(Arc::clone(&core), reading)),
             tokio::spawn(health::run(Arc::clone(&core))),
             tokio::spawn(schedule::run(Arc::clone(&core))),

@@ -42,7 +42,7 @@ pub(crate) fn handlers(core: &Arc<Core>) -> Handlers {
             service::PRE_VOTE,
             service::HEARTBEAT,
             service::APPEND,
-            service::WRITE,
+            service::WRITES,
             service::READ_INDEX,
             service::ADMIN,
             service::TRANSFER,
@@ -67,12 +67,12 @@ impl Handler for Answering {
         match self.service {
             service::VOTE | service::PRE_VOTE => self.vote(&core, from, &body).await,
             service::HEARTBEAT | service::APPEND => self.append(&core, from, &body).await,
-            service::WRITE => {
-                let write: Write = codec::decode(self.service.name, &body)?;
+            service::WRITES => {
+                let writes: Vec<Write> = codec::decode_sequence(self.service.name, &body)?;
                 // The rest is for the way back: an outcome that comes too late is one that is not
                 // known.
-                let outcome = proposer::propose(&core, write, left.mul_f32(0.9)).await;
-                Ok(codec::encode(&outcome))
+                let outcomes = proposer::propose_all(&core, writes, left.mul_f32(0.9)).await;
+                Ok(codec::encode(&outcomes))
             }
             service::READ_INDEX => {
                 let raft = running(&core)?;

@@ -1,6 +1,8 @@
 //! Writes and reads while all goes well.
 use std::collections::BTreeSet;
 
+use transport::network::Network;
+
 use crate::replica::Consistency;
 use crate::tests::support::cluster::Cluster;
 
@@ -45,4 +47,20 @@ async fn many_writes_at_once_from_all_nodes_are_each_done_once() {
     assert_eq!(said.len(), texts.len());
     let said: BTreeSet<_> = said.into_iter().collect();
     assert_eq!(said, texts.into_iter().collect());
+}
+
+#[tokio::test(start_paused = true)]
+async fn writes_at_once_share_their_way_to_the_leader() {
+    let cluster = Cluster::of(3).await;
+    let id = cluster.follower().await;
+    let node = cluster.node(id);
+    let before = node.network.sent().requests;
+    let texts: Vec<String> = (0..500).map(|number| format!("number {number}")).collect();
+    let writes = texts.iter().map(|text| cluster.say(id, text));
+    for written in futures_util::future::join_all(writes).await {
+        written.unwrap();
+    }
+    let asked = node.network.sent().requests - before;
+    assert!((1..=3).contains(&asked), "500 writes asked {asked} times");
+    assert_eq!(cluster.settled().await.len(), texts.len());
 }

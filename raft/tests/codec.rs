@@ -12,7 +12,7 @@ use model::token::TokenHash;
 use openraft::entry::RaftEntry;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse, VoteRequest, VoteResponse};
 
-use crate::codec::{self, BatchBuilder, Malformed};
+use crate::codec::{self, Malformed, SequenceBuilder};
 use crate::message::{
     Admin, AdminOutcome, Appended, AskVote, GiveVote, Peek, ReadIndex, SnapshotHead, SnapshotTaken,
     Transfer, Transferred, Write, WriteOutcome, decode_append, encode_append,
@@ -28,7 +28,7 @@ fn operation() -> Operation {
 }
 
 fn batch() -> Batch {
-    let mut builder = BatchBuilder::new();
+    let mut builder = SequenceBuilder::new();
     builder.push(&Command {
         request: RequestId([7; 16]),
         issued: Timestamp(300),
@@ -36,7 +36,7 @@ fn batch() -> Batch {
         actor: Some(TokenHash([3; 32])),
         operation: operation(),
     });
-    builder.finish()
+    Batch(builder.finish())
 }
 
 fn membership() -> Membership {
@@ -169,10 +169,20 @@ fn questions_and_outcomes_keep_their_bytes() {
         actor: None,
         operation: operation(),
     };
+    let mut two = SequenceBuilder::new();
+    two.push(&write);
+    two.push(&write);
     let address: SocketAddr = "10.0.0.1:7".parse().unwrap();
     let seven = "07070707070707070707070707070707";
     let held = [
-        (codec::encode(&write), format!("01{seven}ac02000805")),
+        (
+            two.finish(),
+            format!("01{seven}ac02000805{seven}ac02000805"),
+        ),
+        (
+            codec::encode(&Vec::<WriteOutcome>::new()),
+            "0100".to_owned(),
+        ),
         (
             codec::encode(&WriteOutcome::Done {
                 reply: Reply::Rejected(Rejection::NameTaken),

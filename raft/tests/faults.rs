@@ -5,6 +5,8 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use transport::memory::{Fault, Link};
+use transport::network::PeerId;
 
 use crate::options::{Limits, Options};
 use crate::replica::{Consistency, Error, Role};
@@ -106,12 +108,13 @@ async fn lost_answers_never_double_a_write() {
         node.network.lose(60);
     }
     let texts: Vec<String> = (0..300).map(|number| format!("number {number}")).collect();
-    let writes = texts.iter().enumerate().map(|(number, text)| {
-        let id = u64::try_from(number % 3).unwrap() + 1;
-        cluster.say(id, text)
-    });
-    for written in join_all(writes).await {
-        written.unwrap();
+    // Few at once, since all that wait share a request.
+    for some in texts.chunks(6) {
+        let writes = some.iter().zip([1, 2, 3].iter().cycle());
+        let writes = writes.map(|(text, id)| cluster.say(*id, text));
+        for written in join_all(writes).await {
+            written.unwrap();
+        }
     }
     let nodes = cluster.nodes.values();
     let lost: u64 = nodes
@@ -122,6 +125,43 @@ async fn lost_answers_never_double_a_write() {
     assert_eq!(said.len(), texts.len());
     let said: BTreeSet<_> = said.into_iter().collect();
     assert_eq!(said, texts.into_iter().collect());
+}
+
+#[tokio::test(start_paused = true)]
+async fn requests_that_vanished_do_not_hold_up_those_behind_them() {
+    let cluster = Cluster::of(3).await;
+    let (leader, follower) = (cluster.leader().await, cluster.follower().await);
+    let silent = Link {
+        fault: Fault::Silent,
+        ..Link::default()
+    };
+    let way = (PeerId(follower), PeerId(leader));
+    cluster.hub.set_link(way.0, way.1, silent);
+    let node = cluster.node(follower);
+    let write = |text: &str, within| {
+        let proposal = node.proposal(words::say(cluster.bob, text));
+        node.replica.write(proposal, within)
+    };
+    let vanishing = ["one", "two", "three", "four"]
+        .into_iter()
+        .zip(0..)
+        .map(|(text, number)| {
+            let write = write(text, Duration::from_secs(60));
+            async move {
+                tokio::time::sleep(Duration::from_millis(10 * number)).await;
+                write.await
+            }
+        });
+    let vanished = join_all(vanishing);
+    let healed = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        cluster.hub.set_link(way.0, way.1, Link::default());
+        write("five", Duration::from_secs(2)).await
+    };
+    tokio::select! {
+        _ = vanished => panic!("what vanished was answered"),
+        written = healed => drop(written.unwrap()),
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -222,10 +262,7 @@ async fn a_leader_that_reaches_only_a_bridge_gives_way() {
         unreachable!();
     };
     // The old leader still has a quorum with the bridge, so it may well stay; writes go on anywhere.
-    cluster.hub.cut(
-        transport::network::PeerId(old),
-        transport::network::PeerId(far),
-    );
+    cluster.hub.cut(PeerId(old), PeerId(far));
     cluster.say(bridge, "over the bridge").await.unwrap();
     assert_eq!(
         cluster.said(old, Consistency::Session(None)).await,

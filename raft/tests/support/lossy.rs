@@ -39,7 +39,7 @@ impl Lossy {
             .fetch_add(0x9e37_79b9_7f4a_7c15, Ordering::Relaxed);
         let mixed = (dice ^ (dice >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let roll = (mixed ^ (mixed >> 27)) % 100;
-        service == crate::message::service::WRITE && roll < self.percent.load(Ordering::Relaxed)
+        service == crate::message::service::WRITES && roll < self.percent.load(Ordering::Relaxed)
     }
 }
 
