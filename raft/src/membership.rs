@@ -144,6 +144,9 @@ pub(crate) async fn here(core: &Arc<Core>, admin: Admin, within: Duration) -> Ad
 
 async fn run(core: &Core, raft: &Raft, admin: Admin) -> AdminOutcome {
     tracing::info!(?admin, "membership change");
+    if let Some(why_not) = not_now(core, raft, &admin) {
+        return why_not;
+    }
     let done = match admin {
         Admin::TransferLeader { to } => return transfer(core, raft, to).await,
         Admin::AddLearner { node, address } => {
@@ -193,6 +196,28 @@ async fn run(core: &Core, raft: &Raft, admin: Admin) -> AdminOutcome {
         Ok(_) => AdminOutcome::Done,
         Err(error) => not_done(error),
     }
+}
+
+/// Why this leader begins no change of members now, if it should not.
+///
+/// Out of a half-way change whose new voters lack this node, another one would drop this node
+/// altogether while it still leads, and openraft holds that only members do.
+fn not_now(core: &Core, raft: &Raft, admin: &Admin) -> Option<AdminOutcome> {
+    if matches!(admin, Admin::TransferLeader { .. }) {
+        return None;
+    }
+    let metrics = raft.metrics();
+    let metrics = metrics.borrow_watched();
+    let config = &metrics.membership_config;
+    if config.get_joint_config().len() > 1 {
+        // Its leader is at it, or `finish` will be.
+        return Some(AdminOutcome::Later {
+            why: "an earlier change of the voters is not at its end".to_owned(),
+        });
+    }
+    // Taken out a moment ago: whoever leads next does it.
+    let is_member = config.get_node(&core.me()).is_some();
+    (!is_member).then_some(AdminOutcome::NotLeader { leader: None })
 }
 
 type Changed =
@@ -261,7 +286,8 @@ fn not_done(error: RaftError<Types, ClientWriteError<Types>>) -> AdminOutcome {
     }
 }
 
-fn member_of(raft: &Raft, node: u64) -> Option<Member> {
+/// How a member is reached, as far as this node knows the membership.
+pub(crate) fn member_of(raft: &Raft, node: u64) -> Option<Member> {
     let metrics = raft.metrics();
     let metrics = metrics.borrow_watched();
     metrics.membership_config.get_node(&node).cloned()

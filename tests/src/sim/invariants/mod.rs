@@ -45,8 +45,6 @@ pub struct Coverage {
     pub ok_operations: u64,
     pub unknown_operations: u64,
     pub failed_operations: u64,
-    /// Panics that are known and harmless.
-    pub panics: u64,
 }
 
 /// Watches a run. Clones share it.
