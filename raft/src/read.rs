@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use crate::barrier;
 use crate::core::Core;
 use crate::position::Position;
-use crate::replica::{Consistency, Error, Reading, Role};
+use crate::replica::{Consistency, Error, Reading};
 
 /// # Errors
 /// As [`crate::replica::Replica::read`].
@@ -68,9 +68,6 @@ async fn reach(core: &Core, position: Position, deadline: Instant) -> Result<(),
 }
 
 async fn applied(core: &Core, index: u64, deadline: Instant) -> Result<(), Error> {
-    if plants::is(plants::REMOVED_SERVES) && core.status.borrow().role == Role::Outside {
-        return Ok(());
-    }
     if core.bench.progress.reach(index, deadline).await {
         return Ok(());
     }

@@ -4,8 +4,8 @@ mod judge;
 mod strike;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use storage::blob::MemoryBlobs;
@@ -100,6 +100,8 @@ pub(crate) struct World {
     ground: Ground,
     hosts: BTreeMap<u64, Host>,
     lobby: Lobby,
+    /// What is there before the run begins, once it is.
+    stage: Option<Arc<Stage>>,
     /// Where clients live.
     outside: Runtime,
     base: Instant,
@@ -111,6 +113,10 @@ pub(crate) struct World {
     has_faults: bool,
     /// Nodes that lost their disks.
     gone: BTreeSet<u64>,
+    /// Nodes that were just taken out of the membership.
+    removed: Arc<Mutex<Vec<u64>>>,
+    /// Clients that stay with such nodes.
+    lingering: Vec<JoinHandle<()>>,
 }
 
 /// Makes once what the process keeps, such as the calibration of a clock that nobody looks at.
@@ -184,6 +190,7 @@ impl World {
             ground,
             hosts: BTreeMap::new(),
             lobby,
+            stage: None,
             outside,
             base,
             turns: Dice::new(seed, "turns"),
@@ -192,6 +199,8 @@ impl World {
             deed_count: 0,
             has_faults: false,
             gone: BTreeSet::new(),
+            removed: Arc::default(),
+            lingering: Vec::new(),
             options,
         })
     }
@@ -201,6 +210,7 @@ impl World {
             self.add_host(id)?;
         }
         let stage = Arc::new(self.set_stage()?);
+        self.stage = Some(Arc::clone(&stage));
         let clients = self.let_in(&stage);
         self.has_faults = true;
         self.later(self.options.seconds.min(1) * 200, Deed::Strike);
@@ -212,6 +222,9 @@ impl World {
         self.converge()?;
         self.lobby.is_over.store(true, Ordering::Relaxed);
         self.wait_for(clients, STAGE_WITHIN_MS, "the clients' last requests")?;
+        for visit in std::mem::take(&mut self.lingering) {
+            self.wait_for(visit, STAGE_WITHIN_MS, "the last visits")?;
+        }
         self.last_writes(&stage)?;
         self.last_reads(&stage)?;
         self.judge_all()
@@ -246,6 +259,23 @@ impl World {
         self.outside.spawn(async move {
             clients.join_all().await;
         })
+    }
+
+    /// Somebody stays with each node that was just taken out.
+    fn let_linger(&mut self) {
+        let Some(stage) = &self.stage else {
+            return;
+        };
+        let mut removed = self.removed.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in removed.drain(..) {
+            let visit = self.lingering.len();
+            let mut dice = Dice::new(self.options.seed, &format!("visit {visit}"));
+            let number = usize::try_from(dice.roll(self.shape.clients as u64));
+            let number = number.expect("a handful");
+            let client = Client::new(self.lobby.clone(), Arc::clone(stage), number, dice);
+            let visiting = self.outside.spawn(client.linger(id, visit));
+            self.lingering.push(visiting);
+        }
     }
 
     /// Goes on until a task outside is done.
@@ -307,6 +337,7 @@ impl World {
         }
         if now.is_multiple_of(LOOK_EVERY_MS) {
             self.look_at_replicas()?;
+            self.let_linger();
         }
         if now.is_multiple_of(RECOUNT_EVERY_MS) {
             let hosts: Vec<u64> = self.hosts.keys().copied().collect();

@@ -22,9 +22,12 @@ fn key_of(video: u64) -> String {
 
 impl Client {
     pub(super) async fn comment(&mut self, node: u64) {
-        let Some(video) = self.dice.pick(&self.stage.videos).copied() else {
-            return;
-        };
+        if let Some(video) = self.dice.pick(&self.stage.videos).copied() {
+            self.comment_on(node, video).await;
+        }
+    }
+
+    pub(super) async fn comment_on(&mut self, node: u64, video: u64) {
         let text = self.text();
         let path =
             format!("/douyin/comment/action/?video_id={video}&action_type=1&comment_text={text}");

@@ -4,6 +4,7 @@ mod chat;
 mod comments;
 pub(crate) mod finish;
 mod likes;
+mod linger;
 mod names;
 pub(crate) mod stage;
 mod videos;
@@ -29,6 +30,8 @@ use super::shape::Shape;
 
 const POSITION: &str = "x-yin-session";
 const OUTCOME: &str = "x-yin-outcome";
+/// The code for a position beyond the end of the log.
+const NO_SUCH_POSITION: i64 = 2008;
 
 /// What all clients share.
 #[derive(Clone)]
@@ -76,6 +79,8 @@ pub(crate) struct Client {
     said: BTreeMap<u64, BTreeSet<String>>,
     /// It looks on another client's behalf, whose memory it does not have.
     is_guest: bool,
+    /// What its texts begin with: nobody else's do.
+    mark: String,
 }
 
 /// How fresh a read is asked to be.
@@ -89,9 +94,11 @@ pub(crate) enum Fresh {
 
 impl Client {
     pub(crate) fn new(lobby: Lobby, stage: Arc<Stage>, number: usize, dice: Dice) -> Self {
+        let me = stage.users[number].clone();
         Self {
             lobby,
-            me: stage.users[number].clone(),
+            mark: me.id.to_string(),
+            me,
             stage,
             dice,
             position: None,
@@ -156,7 +163,7 @@ impl Client {
     /// A text that nobody else ever sends.
     fn text(&mut self) -> String {
         self.texts += 1;
-        format!("{}-{}", self.me.id, self.texts)
+        format!("{}-{}", self.mark, self.texts)
     }
 
     /// Asks with this client's token; remembers the position that comes back.
@@ -175,6 +182,7 @@ impl Client {
             Heard::Refused | Heard::Nothing => None,
         };
         let reply = understand(heard);
+        self.judge_position(node, position.as_deref(), &reply);
         // Who sends no position is told where that node stood when it failed: that may be behind.
         if told.is_some() && (position.is_some() || matches!(reply, Reply::Done(_))) {
             self.position = told;
@@ -203,6 +211,17 @@ impl Client {
                 Some(Known::Unsure)
             }
         }
+    }
+
+    /// Whoever was told a position is never told that there is none.
+    fn judge_position(&self, node: u64, position: Option<&str>, reply: &Reply) {
+        let judged = match (position, reply) {
+            (Some(position), Reply::No(NO_SUCH_POSITION)) => {
+                Err(format!("node {node} does not know of {position}"))
+            }
+            _ => Ok(()),
+        };
+        self.judge("a position that was told is known", judged);
     }
 
     /// A session guarantee, judged.

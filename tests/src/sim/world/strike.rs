@@ -1,5 +1,6 @@
 //! Faults as the driver does them, and their ends.
 use std::collections::BTreeSet;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use model::id::NodeId;
@@ -183,6 +184,11 @@ impl World {
     fn order(&self, node: u64, order: Order) {
         let doors = self.lobby.doors.clone();
         let trace = self.trace.clone();
+        let removed = Arc::clone(&self.removed);
+        let leaving = match order {
+            Order::Remove(id) if self.hosts.contains_key(&id) => Some(id),
+            _ => None,
+        };
         self.outside.spawn(async move {
             let told = order.clone();
             let done = doors.on(node, move |replica| async move {
@@ -207,6 +213,10 @@ impl World {
             });
             let done = done.await;
             note!(trace, "n{node} was told {order:?}: {done:?}");
+            if let (Some(Ok(Ok(()))), Some(id)) = (done, leaving) {
+                let mut removed = removed.lock().unwrap_or_else(PoisonError::into_inner);
+                removed.push(id);
+            }
         });
     }
 
