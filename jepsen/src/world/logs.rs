@@ -21,6 +21,18 @@ pub(crate) struct Log {
     pub(crate) snapshots_installed: u64,
 }
 
+/// Makes the folder that nodes log to, without what an earlier run of the same seed left there: its
+/// panics are not this run's.
+///
+/// # Errors
+/// When it cannot be emptied or made.
+pub(crate) fn make_folder(path: &Path) -> std::io::Result<()> {
+    if path.exists() {
+        std::fs::remove_dir_all(path)?;
+    }
+    std::fs::create_dir_all(path)
+}
+
 /// Reads the log at `path`; one that is not there is empty.
 pub(crate) fn read(path: &Path) -> Log {
     let bytes = std::fs::read(path).unwrap_or_default();
@@ -74,7 +86,19 @@ pub(crate) fn for_report(logs: &BTreeMap<String, Log>) -> BTreeMap<String, Vec<S
 
 #[cfg(test)]
 mod tests {
-    use super::understand;
+    use super::{make_folder, read, understand};
+
+    #[test]
+    fn what_an_earlier_run_logged_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let logs = dir.path().join("logs");
+        make_folder(&logs).unwrap();
+        let log = logs.join("n1.log");
+        std::fs::write(&log, "thread 'main' panicked at raft/src/x.rs:1:1:\n").unwrap();
+        assert_eq!(read(&log).panics.len(), 1);
+        make_folder(&logs).unwrap();
+        assert!(read(&log).tail.is_empty());
+    }
 
     #[test]
     fn panics_and_errors_are_found_and_words_alone_are_not() {

@@ -101,7 +101,7 @@ impl World {
     /// When something does not start.
     pub(crate) async fn start(ground: Ground, options: Options, begun: Begun) -> Result<Arc<Self>> {
         let scratch = Scratch::make()?;
-        std::fs::create_dir_all(options.out.join("logs")).context("making the folder of logs")?;
+        logs::make_folder(&options.out.join("logs")).context("making the folder of logs")?;
         let config = scratch.plain.join("yin.toml");
         std::fs::write(&config, config::text(options.election))
             .context("writing the configuration")?;
