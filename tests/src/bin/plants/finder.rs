@@ -1,5 +1,5 @@
 //! Runs a finder with a bug planted, seed after seed, until it cries.
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Instant;
 
@@ -17,6 +17,8 @@ const CHAOS_SECONDS: &str = "60";
 /// What is published there, from the root of the work tree.
 const CLIP: &str = "tests/fixtures/clip1.mp4";
 const OUT: &str = "data/plants";
+/// Where the reports of runs without a bug go under it.
+const WITHOUT: &str = "without";
 
 /// A try that found the bug.
 #[derive(Clone, Debug)]
@@ -40,6 +42,11 @@ impl Said {
     /// seen before counts.
     fn is_cry(&self) -> bool {
         self.code == Some(1) || self.text.contains("VIOLATION FOUND")
+    }
+
+    /// The harness itself could not go on, and had seen nothing.
+    fn is_failure(&self) -> bool {
+        !self.is_cry() && checked(self).is_err()
     }
 }
 
@@ -126,7 +133,11 @@ impl Finders {
                 return Ok(found);
             };
             // A later seed that cries first does not count: numbers of seeds stay comparable.
-            let said = wait(child)?;
+            let mut said = wait(child)?;
+            if matches!(assigned.finder, Finder::Chaos(_)) && said.is_failure() {
+                // A cluster that did not come up says nothing about the bug: once more.
+                said = wait(self.start(assigned.finder, assigned.plant.name, seed, 1)?)?;
+            }
             if found.is_none() && said.is_cry() {
                 found = Some((seed, law_of(&said.text)));
             } else {
@@ -150,7 +161,9 @@ impl Finders {
             Finder::Sim => command.args(["--seed", &from]),
             Finder::Chaos(faults) => {
                 command.args(["chaos", "--seed", &from, "--seconds", CHAOS_SECONDS]);
-                command.args(["--nemesis", faults, "--clip", CLIP, "--out", OUT]);
+                let under = if plant.is_empty() { WITHOUT } else { plant };
+                command.args(["--nemesis", faults, "--clip", CLIP]);
+                command.arg("--out").arg(Path::new(OUT).join(under));
                 command.arg("--yin").arg(self.bin.join("yin"))
             }
         };
