@@ -73,7 +73,8 @@ chaos-selftest: build ## each fault alone: it bites, and healing heals
 PLANTED = "$$CARGO_TARGET_DIR/planted"
 plants: deps rocksdb ## proves that planted bugs are found: make plants PLANT=canary (TRIES=, ROTATE=)
 	@$(ENV); cargo build --workspace --locked --bins --test house --features plants/planted
-	@$(ENV); mkdir -p $(PLANTED); cd "$$CARGO_TARGET_DIR/debug"; mv -f yin jepsen sim model disk plants $(PLANTED)
+	@$(ENV); mkdir -p $(PLANTED); cd "$$CARGO_TARGET_DIR/debug"; for it in yin jepsen sim model disk plants; do \
+		rm -f $(PLANTED)/$$it; mv $$it $(PLANTED); done
 	@$(ENV); exec $(PLANTED)/plants --tries $(or $(TRIES),10) $(if $(PLANT),--only $(PLANT)) $(if $(ROTATE),--rotate $(ROTATE))
 
 lint: deps ## formatting, clippy with warnings as errors
