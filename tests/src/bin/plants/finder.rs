@@ -41,7 +41,8 @@ impl Said {
     /// A cluster that breaks its promises may break the harness that watches it as well: what was
     /// seen before counts.
     fn is_cry(&self) -> bool {
-        self.code == Some(1) || self.text.contains("VIOLATION FOUND")
+        let is_headline = |line: &str| line.starts_with("VIOLATION FOUND");
+        self.code == Some(1) || self.text.lines().any(is_headline)
     }
 
     /// The harness itself could not go on, and had seen nothing.
@@ -214,4 +215,31 @@ fn law_of(text: &str) -> String {
 fn after<'a>(text: &'a str, mark: &str) -> Option<&'a str> {
     let (_, rest) = text.split_once(mark)?;
     rest.split_whitespace().next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Said, law_of};
+
+    fn said(code: i32, text: &str) -> Said {
+        let (code, text) = (Some(code), text.to_owned());
+        Said { code, text }
+    }
+
+    #[test]
+    fn a_cry_is_a_violation_and_no_other_word() {
+        let harness_failed = "VIOLATION FOUND in 9 operations\n\n  violation  blob: it is lost\n";
+        assert!(said(1, "").is_cry());
+        assert!(said(3, harness_failed).is_cry());
+        assert_eq!(law_of(harness_failed), "blob");
+        assert!(!said(0, "NO VIOLATION FOUND in 9 operations\n").is_cry());
+        assert!(!said(2, "UNKNOWN: THIS RUN PROVES NOTHING\n").is_cry());
+    }
+
+    #[test]
+    fn a_harness_that_failed_found_nothing_and_is_no_answer() {
+        assert!(said(3, "error: the harness failed\n").is_failure());
+        assert!(!said(2, "").is_failure());
+        assert!(!said(3, "VIOLATION FOUND\n").is_failure());
+    }
 }

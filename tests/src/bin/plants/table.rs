@@ -93,7 +93,8 @@ pub(crate) const ASSIGNED: [Assigned; 27] = [
     ),
     by(Finder::Model, plants::CHANCE_IN_APPLY),
     by(
-        Finder::Chaos("s3-down,s3-busy,s3-cut-uploads,s3-slow"),
+        // Only where a video breaks off and its small cover gets through does the row appear.
+        Finder::Chaos("s3-cut-uploads"),
         plants::ROW_BEFORE_BYTES,
     ),
     by(Finder::Sim, plants::COMMIT_WITHOUT_QUORUM),
