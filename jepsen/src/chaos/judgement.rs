@@ -119,7 +119,8 @@ impl Running {
     /// Slowness that this machine caused is no broken promise.
     fn weigh(&self, trouble: &Trouble) -> Verdict {
         let stalled_ms = self.probe.worst_ms(trouble.from_ns, trouble.until_ns);
-        if trouble.check == "liveness" && stalled_ms > self.stall_max_ms() {
+        let is_slowness = matches!(trouble.check, "liveness" | "stderr");
+        if is_slowness && stalled_ms > self.stall_max_ms() {
             return Verdict::Unknown {
                 why: format!(
                     "{}; but this machine stalled for {stalled_ms} ms",

@@ -147,6 +147,7 @@ impl Fault for Blocked {
             return None;
         }
         // A line waits; now the node must go on all the same.
+        let from_ns = scene.journal.now_ns();
         let answers = crate::world::wait::until(Duration::from_secs(5), || async {
             self.node.status().await.ok()
         });
@@ -157,7 +158,7 @@ impl Fault for Blocked {
                     "{} hangs because nobody reads its standard error ({waiting} bytes wait)",
                     self.node.name
                 ),
-                from_ns: scene.journal.now_ns(),
+                from_ns,
                 until_ns: scene.journal.now_ns(),
             });
         }
