@@ -78,11 +78,15 @@ async fn look(core: &Arc<Core>, half_way: &mut Option<u64>) {
         let metrics = metrics.borrow_watched();
         metrics.membership_config.voter_ids().collect()
     };
+    if voters.is_empty() {
+        // A cluster that is being founded: this leader's own membership is not in force yet.
+        return;
+    }
     let tick = Tick::now(&*core.clock);
     let seen = peek_all(core, &voters, tick).await;
     let is_low = core.is_disk_low();
     let low = seen.iter().filter(|it| it.is_disk_low).count() + usize::from(is_low);
-    let is_quorum_low = voters.len() - low.min(voters.len()) <= voters.len() / 2;
+    let is_quorum_low = is_quorum_low(voters.len(), low);
     if core.is_quorum_low.swap(is_quorum_low, Ordering::Relaxed) != is_quorum_low {
         tracing::warn!(is_quorum_low, "room on the voters' disks changed");
     }
@@ -93,6 +97,11 @@ async fn look(core: &Arc<Core>, half_way: &mut Option<u64>) {
     if let Some((why, fit)) = unfit(core, &voters, &seen, middle) {
         hand_over(core, &raft, why, &fit).await;
     }
+}
+
+/// Is too little room on so many of the voters that the rest is no majority?
+fn is_quorum_low(voters: usize, low: usize) -> bool {
+    voters > 0 && voters.saturating_sub(low) <= voters / 2
 }
 
 /// Asks whether there is room, and says so when that changed.
@@ -232,6 +241,20 @@ mod tests {
         assert_eq!(middle_clock(3, &seen(&[-9_000, -9_100])), Some(-9_000));
         assert_eq!(middle_clock(3, &seen(&[9_000, 100])), Some(100));
         assert_eq!(middle_clock(3, &seen(&[9_000, -9_000])), Some(0));
+    }
+
+    #[test]
+    fn a_quorum_is_low_when_the_rest_is_no_majority() {
+        let is_low = |cases: &[(usize, usize)]| -> Vec<bool> {
+            let cases = cases.iter();
+            cases
+                .map(|&(voters, low)| is_quorum_low(voters, low))
+                .collect()
+        };
+        assert_eq!(is_low(&[(1, 0), (3, 1), (4, 1), (5, 2)]), [false; 4]);
+        assert_eq!(is_low(&[(1, 1), (3, 2), (4, 2), (5, 3)]), [true; 4]);
+        // While a cluster is founded nobody is known to vote: no reason to refuse its first write.
+        assert_eq!(is_low(&[(0, 0), (0, 1)]), [false; 2]);
     }
 
     #[test]
