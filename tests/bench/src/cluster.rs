@@ -18,9 +18,6 @@ const KEYS: [(&str, &str); 2] = [
     ("YIN_S3_SECRET_KEY", "bench-secret-key"),
 ];
 
-/// Attempts to start a node.
-const STARTS_MAX: usize = 3;
-
 /// While data is loaded: passwords of users who never log in again are hashed for show.
 const QUICK_PASSWORDS: &str = "[api.password]\nmemory_kib = 8\npasses = 1\n";
 
@@ -97,7 +94,8 @@ impl Cluster {
         std::fs::write(cluster.config_file(), config(true)).context("writing the configuration")?;
         for n in 0..count {
             let began = Instant::now();
-            cluster.bring_up(n)?;
+            cluster.start_node(n)?;
+            cluster.await_ready(n)?;
             if n == 0 {
                 cluster.first_start = began.elapsed();
             }
@@ -116,15 +114,11 @@ impl Cluster {
             }
         }
         let began = Instant::now();
-        // Together: one alone has no quorum.
         for n in 0..self.members.len() {
             self.start_node(n)?;
         }
         for n in 0..self.members.len() {
-            if let Err(error) = self.await_ready(n) {
-                eprintln!("started again: {error:#}");
-                self.bring_up(n)?;
-            }
+            self.await_ready(n)?;
         }
         Ok(began.elapsed())
     }
@@ -139,17 +133,8 @@ impl Cluster {
         Ok((leader, others.map(|(_, member)| member.http).collect()))
     }
 
-    /// Starts a node and waits until it is ready. One that ends meanwhile is started again, as a
-    /// supervisor would: on a starved machine a first start may be refused for a disk that does not
-    /// answer in time.
-    pub(crate) fn bring_up(&mut self, n: usize) -> Result<()> {
-        for _ in 1..STARTS_MAX {
-            self.start_node(n)?;
-            match self.await_ready(n) {
-                Ok(()) => return Ok(()),
-                Err(error) => eprintln!("started again: {error:#}"),
-            }
-        }
+    /// Starts a node again and waits until it is ready.
+    pub(crate) fn bring_back(&mut self, n: usize) -> Result<()> {
         self.start_node(n)?;
         self.await_ready(n)
     }

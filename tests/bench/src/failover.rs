@@ -39,7 +39,7 @@ pub(crate) fn measure(cluster: &mut Cluster, world: &Arc<World>, times: usize) -
 fn once(cluster: &mut Cluster, world: &Arc<World>) -> Result<Duration> {
     let (leader, others) = cluster.kill_leader()?;
     let first = first_write(&others, world, Instant::now())?;
-    cluster.bring_up(leader)?;
+    cluster.bring_back(leader)?;
     cluster.forget_logs()?;
     Ok(first)
 }
