@@ -18,6 +18,7 @@ use crate::core::Core;
 use crate::message::{ReadIndex, service};
 use crate::replica::Error;
 use crate::types::{Raft, index_of};
+use crate::whole::whole;
 
 /// A read that waits for the next round; it is told the index to wait for, or that the round
 /// brought none.
@@ -123,7 +124,9 @@ pub(crate) async fn here(raft: &Raft) -> Option<ReadIndex> {
         return Some(ReadIndex::At(index));
     }
     // Never `LeaseRead`: a follower that restarts forgets the lease it gave.
-    match raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+    let asked = raft.clone();
+    let asking = async move { asked.get_read_linearizer(ReadPolicy::ReadIndex).await };
+    match whole(raft, asking).await {
         Ok(linearizer) => Some(ReadIndex::At(linearizer.read_log_id().index())),
         Err(RaftError::APIError(LinearizableReadError::ForwardToLeader(forward))) => {
             Some(ReadIndex::NotLeader {

@@ -31,6 +31,7 @@ mod status;
 mod supervisor;
 mod types;
 mod waiting;
+mod whole;
 
 #[cfg(test)]
 #[path = "../tests/main.rs"]

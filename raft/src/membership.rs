@@ -19,6 +19,7 @@ use crate::health;
 use crate::message::{Admin, AdminOutcome, service};
 use crate::replica::Error;
 use crate::types::{Member, Raft, Types, index_of};
+use crate::whole::whole;
 
 /// How long a change may take: a new voter has to be sent what it lacks.
 const WITHIN: Duration = Duration::from_secs(30);
@@ -248,7 +249,9 @@ pub(crate) async fn finish(core: &Core, raft: &Raft, seen: &mut Option<u64>) {
         return;
     };
     tracing::warn!(?voters, "ending a membership change that was left half way");
-    let finishing = raft.change_membership(voters, true);
+    let asked = raft.clone();
+    let finishing = async move { asked.change_membership(voters, true).await };
+    let finishing = whole(raft, finishing);
     match tokio::time::timeout(core.election() * 4, finishing).await {
         Ok(Ok(_)) => {}
         Ok(Err(error)) => tracing::warn!(%error, "the membership change is still half way"),

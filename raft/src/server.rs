@@ -22,6 +22,7 @@ use crate::message::{
 use crate::proposer;
 use crate::snapshot::{self, snapshot_of};
 use crate::types::{Entry, LogId, Payload, Raft, Vote};
+use crate::whole::whole;
 
 /// All services of this crate.
 pub(crate) fn handlers(core: &Arc<Core>) -> Handlers {
@@ -111,11 +112,15 @@ impl Answering {
         let ask: AskVote = codec::decode(self.service.name, body)?;
         in_own_name(from, ask.vote.node())?;
         let raft = running(core)?;
-        let given = if self.service == service::PRE_VOTE {
-            raft.pre_vote(ask.into()).await
-        } else {
-            raft.vote(ask.into()).await
+        let (asked, is_pre_vote) = (raft.clone(), self.service == service::PRE_VOTE);
+        let asking = async move {
+            if is_pre_vote {
+                asked.pre_vote(ask.into()).await
+            } else {
+                asked.vote(ask.into()).await
+            }
         };
+        let given = whole(&raft, asking).await;
         let given = given.map_err(|fatal| Refusal(fatal.to_string()))?;
         Ok(codec::encode(&GiveVote::from(given)))
     }
@@ -130,8 +135,9 @@ impl Answering {
             return Err(Refusal("the disk is nearly full".to_owned()));
         }
         let raft = running(core)?;
-        let appended = raft
-            .append_entries(append.request)
+        let asked = raft.clone();
+        let asking = async move { asked.append_entries(append.request).await };
+        let appended = whole(&raft, asking)
             .await
             .map_err(|fatal| Refusal(fatal.to_string()))?;
         Ok(codec::encode(&Appended::from(appended)))
@@ -145,8 +151,10 @@ impl Answering {
             transfer.to,
             transfer.last.map(LogId::from),
         );
-        let transferred = running(core)?
-            .handle_transfer_leader(request)
+        let raft = running(core)?;
+        let asked = raft.clone();
+        let asking = async move { asked.handle_transfer_leader(request).await };
+        let transferred = whole(&raft, asking)
             .await
             .map_err(|fatal| Refusal(fatal.to_string()))?;
         Ok(codec::encode(&match transferred {
@@ -222,8 +230,9 @@ impl Receiver for Receiving {
             .await
             .map_err(Refusal)?;
         let snapshot = snapshot_of(durability, info)?;
-        let taken = raft
-            .install_full_snapshot(announced.vote.into(), snapshot)
+        let (asked, vote) = (raft.clone(), announced.vote.into());
+        let asking = async move { asked.install_full_snapshot(vote, snapshot).await };
+        let taken = whole(&raft, asking)
             .await
             .map_err(|fatal| Refusal(fatal.to_string()))?;
         Ok(codec::encode(&SnapshotTaken {
