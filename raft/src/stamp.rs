@@ -69,9 +69,6 @@ impl Stamps {
         log_time: impl FnOnce() -> Result<Timestamp, Fault>,
     ) -> Result<Option<Timestamp>, Fault> {
         let now = Tick::now(clock);
-        if std::env::var("YIN_NO_STAMP").is_ok() {
-            return Ok(Some(now.wall));
-        }
         let confirmed = *self.lock();
         let (is_near, otherwise) = if let Some(tick) = confirmed {
             let expected = tick.after(now.at);
