@@ -108,33 +108,14 @@ impl Running {
         let troubles = self.journal.troubles().into_iter();
         let verdict = troubles
             .filter(|trouble| trouble.check == check)
-            .map(|trouble| self.weigh(&trouble))
+            .map(|trouble| {
+                let stalled_ms = self.probe.worst_ms(trouble.from_ns, trouble.until_ns);
+                weigh(&trouble, stalled_ms, self.stall_max_ms())
+            })
             .fold(Verdict::Valid, Verdict::and);
         Found {
             check: check.to_owned(),
             verdict,
-        }
-    }
-
-    /// Slowness that this machine caused is no broken promise.
-    fn weigh(&self, trouble: &Trouble) -> Verdict {
-        let stalled_ms = self.probe.worst_ms(trouble.from_ns, trouble.until_ns);
-        let is_slowness = matches!(trouble.check, "liveness" | "stderr");
-        if is_slowness && stalled_ms > self.stall_max_ms() {
-            return Verdict::Unknown {
-                why: format!(
-                    "{}; but this machine stalled for {stalled_ms} ms",
-                    trouble.why
-                ),
-            };
-        }
-        Verdict::Invalid {
-            why: format!(
-                "at {:.1} s: {}",
-                std::time::Duration::from_nanos(trouble.from_ns).as_secs_f64(),
-                trouble.why
-            ),
-            operations: vec![],
         }
     }
 
@@ -195,5 +176,51 @@ fn panics(logs: &BTreeMap<String, Log>) -> Found {
     Found {
         check: "panics".into(),
         verdict,
+    }
+}
+
+/// Slowness that this machine caused is no broken promise.
+fn weigh(trouble: &Trouble, stalled_ms: u64, stall_max_ms: u64) -> Verdict {
+    let is_slowness = matches!(trouble.check, "liveness" | "stderr");
+    if is_slowness && stalled_ms > stall_max_ms {
+        return Verdict::Unknown {
+            why: format!(
+                "{}; but this machine stalled for {stalled_ms} ms",
+                trouble.why
+            ),
+        };
+    }
+    Verdict::Invalid {
+        why: format!(
+            "at {:.1} s: {}",
+            std::time::Duration::from_nanos(trouble.from_ns).as_secs_f64(),
+            trouble.why
+        ),
+        operations: vec![],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stalled_machine_excuses_slowness_and_nothing_else() {
+        let trouble = |check| Trouble {
+            check,
+            why: "n3".to_owned(),
+            from_ns: 1_000_000_000,
+            until_ns: 31_000_000_000,
+        };
+        for slow in ["liveness", "stderr"] {
+            let verdict = weigh(&trouble(slow), 501, 500);
+            assert!(matches!(verdict, Verdict::Unknown { .. }), "{slow}");
+            let verdict = weigh(&trouble(slow), 500, 500);
+            assert!(matches!(verdict, Verdict::Invalid { .. }), "{slow}");
+        }
+        for wrong in ["exits", "damage"] {
+            let verdict = weigh(&trouble(wrong), 9_000, 500);
+            assert!(matches!(verdict, Verdict::Invalid { .. }), "{wrong}");
+        }
     }
 }
