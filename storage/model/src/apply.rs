@@ -51,7 +51,8 @@ pub fn apply(view: &impl View, command: Command) -> Result<Outcome, Fault> {
         operation,
     } = command;
     let memory = key::Request { issued, request };
-    if let Some(reply) = view.read(&memory)? {
+    // Nearly always there is nothing: repeats are rare.
+    if let Some(reply) = view.read_once(&memory)? {
         return Ok(Outcome {
             changes: Changes::new(),
             reply,

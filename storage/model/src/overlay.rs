@@ -53,6 +53,13 @@ impl<V: View> View for Overlay<'_, V> {
         }
     }
 
+    fn get_once(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        match self.changes.get(key) {
+            Some(pending) => Ok(pending.clone()),
+            None => self.base.get_once(key),
+        }
+    }
+
     fn scan<'a>(
         &'a self,
         prefix: &[u8],

@@ -19,6 +19,16 @@ pub trait Read: View {
             .transpose()
     }
 
+    /// As [`Read::read`], by [`View::get_once`].
+    ///
+    /// # Errors
+    /// As [`Read::read`].
+    fn read_once<K: Key>(&self, key: &K) -> Result<Option<K::Value>, Fault> {
+        self.get_once(&key.encode())?
+            .map(|bytes| decode::<K>(&bytes))
+            .transpose()
+    }
+
     /// Is there something under `key`?
     ///
     /// # Errors

@@ -14,6 +14,15 @@ pub trait View {
     /// [`Fault`] when this machine could not read it.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault>;
 
+    /// As [`View::get`], for a key that hardly anybody asks for twice: an engine need not keep the
+    /// answer at hand.
+    ///
+    /// # Errors
+    /// As [`View::get`].
+    fn get_once(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        self.get(key)
+    }
+
     /// The pairs whose key starts with `prefix` and is not below `from`, in key order.
     ///
     /// `from` either starts with `prefix` or is empty (from the first one on).
@@ -35,6 +44,9 @@ pub trait View {
 impl<V: View + ?Sized> View for Arc<V> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
         (**self).get(key)
+    }
+    fn get_once(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        (**self).get_once(key)
     }
     fn scan<'a>(
         &'a self,

@@ -42,6 +42,11 @@ impl View for CachedView {
         Ok(value)
     }
 
+    /// Past the cache, in which it would take the place of what is asked for again.
+    fn get_once(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        self.base.get(key)
+    }
+
     fn scan<'a>(
         &'a self,
         prefix: &[u8],
