@@ -138,7 +138,7 @@ impl Call {
     ) -> Result<Written, Failure> {
         let parts = &self.app.parts;
         let proposal = Proposal {
-            request: RequestId(seam::random(&*parts.random)),
+            request: RequestId(seam::id(&*parts.random)),
             issued: parts.clock.now(),
             actor,
             operation,

@@ -1,7 +1,6 @@
 //! What stands around every handler: who and how long, what became of it, and the last word on what
 //! an answer looks like.
 use std::any::Any;
-use std::fmt::Write;
 use std::time::{Duration, Instant};
 
 use axum::BoxError;
@@ -168,11 +167,8 @@ fn request_id(app: &App, headers: &HeaderMap) -> HeaderValue {
                 .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(byte))
     });
     own.cloned().unwrap_or_else(|| {
-        let mut text = String::with_capacity(16);
-        for byte in seam::random::<8>(&*app.parts.random) {
-            write!(text, "{byte:02x}").expect("a string takes everything");
-        }
-        HeaderValue::try_from(text).expect("hexadecimal digits are a header")
+        let own = u64::from_be_bytes(seam::id(&*app.parts.random));
+        HeaderValue::try_from(format!("{own:016x}")).expect("hexadecimal digits are a header")
     })
 }
 

@@ -1,11 +1,17 @@
 //! The two seams that only this floor has: randomness, and work that would hold up async threads.
 use std::sync::Arc;
 
+use rand::RngCore as _;
 use tokio::sync::oneshot;
 
-/// Makes what nobody can guess: tokens, request ids, blob keys, salts.
+/// Makes what nobody can guess: tokens, blob keys, salts.
 pub trait Random: Send + Sync + 'static {
     fn fill(&self, bytes: &mut [u8]);
+
+    /// As [`Random::fill`], for what must not come twice and is no secret: ids of requests.
+    fn fill_id(&self, bytes: &mut [u8]) {
+        self.fill(bytes);
+    }
 }
 
 /// The operating system's random source.
@@ -17,12 +23,25 @@ impl Random for SystemRandom {
         getrandom::fill(bytes)
             .expect("a system without a random source cannot serve anybody safely");
     }
+
+    /// By a generator of each thread that the system's source feeds: asking the system for every
+    /// request costs more than looking a profile up.
+    fn fill_id(&self, bytes: &mut [u8]) {
+        rand::rng().fill_bytes(bytes);
+    }
 }
 
 /// As many random bytes as asked for.
 pub(crate) fn random<const N: usize>(source: &dyn Random) -> [u8; N] {
     let mut bytes = [0; N];
     source.fill(&mut bytes);
+    bytes
+}
+
+/// As many random bytes as asked for, for an id.
+pub(crate) fn id<const N: usize>(source: &dyn Random) -> [u8; N] {
+    let mut bytes = [0; N];
+    source.fill_id(&mut bytes);
     bytes
 }
 
