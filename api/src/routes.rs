@@ -1,4 +1,5 @@
 //! Which path leads where, and what stands around it.
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::error_handling::HandleErrorLayer;
@@ -8,6 +9,7 @@ use axum::routing::{MethodRouter, get, post};
 use axum::{Router, middleware};
 use http::header::{ACCEPT_RANGES, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, RETRY_AFTER};
 use http::{HeaderName, Method};
+use tokio::sync::Semaphore;
 use tower::ServiceBuilder;
 use tower::limit::GlobalConcurrencyLimitLayer;
 use tower::load_shed::LoadShedLayer;
@@ -108,30 +110,30 @@ impl Place {
 
 /// Everything that this node answers to over HTTP.
 pub(crate) fn router(app: &App) -> Router {
-    let patience = Duration::from_millis(app.options.request_timeout_ms);
-    let hurry = || {
+    let places = Arc::new(Semaphore::new(app.options.requests_max));
+    let sheltered = || {
         ServiceBuilder::new()
             .layer(HandleErrorLayer::new(frame::of_layer))
-            .layer(TimeoutLayer::new(patience))
+            .layer(LoadShedLayer::new())
+            .layer(GlobalConcurrencyLimitLayer::with_semaphore(Arc::clone(
+                &places,
+            )))
     };
+    let patience = Duration::from_millis(app.options.request_timeout_ms);
+    let quick = contract()
+        .merge(media())
+        .fallback(nothing_here)
+        .method_not_allowed_fallback(not_by_this_method)
+        .layer(sheltered().layer(TimeoutLayer::new(patience)));
+    // An upload has limits of its own: it may be large, and long.
     let upload = both(
         Router::new(),
         "/douyin/publish/action",
         &post(publish::action),
-    );
-    let busy = Router::new()
-        .merge(contract().layer(hurry()))
-        .merge(media().layer(hurry()))
-        // An upload has limits of its own: it may be large, and long.
-        .merge(upload.layer(DefaultBodyLimit::disable()))
-        .fallback(nothing_here)
-        .method_not_allowed_fallback(not_by_this_method)
-        .layer(
-            ServiceBuilder::new()
-                .layer(HandleErrorLayer::new(frame::of_layer))
-                .layer(LoadShedLayer::new())
-                .layer(GlobalConcurrencyLimitLayer::new(app.options.requests_max)),
-        );
+    )
+    .method_not_allowed_fallback(not_by_this_method)
+    .layer(DefaultBodyLimit::disable())
+    .layer(sheltered());
     // Whoever asks how this node is must get through when it is full.
     let health = Router::new()
         .route("/healthz", get(health::healthz))
@@ -143,7 +145,11 @@ pub(crate) fn router(app: &App) -> Router {
         .layer(cors())
         .layer(compression())
         .layer(CatchPanicLayer::custom(frame::of_panic));
-    busy.merge(health).layer(frame).with_state(app.clone())
+    quick
+        .merge(upload)
+        .merge(health)
+        .layer(frame)
+        .with_state(app.clone())
 }
 
 fn contract() -> Router<App> {
