@@ -15,6 +15,7 @@ use tokio::sync::watch;
 
 use crate::base::Base;
 use crate::body::Drain;
+use crate::front::FrontPages;
 use crate::head::FeedHead;
 use crate::limit::Limiter;
 use crate::meter::Meters;
@@ -89,6 +90,7 @@ pub(crate) struct Inner {
     pub(crate) pictures: Pictures,
     pub(crate) intake: Intake,
     pub(crate) feed_head: FeedHead,
+    pub(crate) front_pages: FrontPages,
     pub(crate) meters: Meters,
 }
 
@@ -112,6 +114,7 @@ impl App {
             ),
             intake: Intake::new(&options.upload, &parts.spool)?,
             feed_head: FeedHead::default(),
+            front_pages: FrontPages::default(),
             meters: Meters::default(),
             options,
             parts,

@@ -210,6 +210,11 @@ impl Call {
         Ok(json(text.into_bytes()))
     }
 
+    /// What absolute URLs begin with for this client.
+    pub(crate) fn base(&self) -> &Base {
+        &self.urls.0
+    }
+
     /// How this client is shown things.
     pub(crate) fn looks(&self) -> Looks {
         Looks {

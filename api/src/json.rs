@@ -19,6 +19,15 @@ impl Json {
         self.0.extend_from_slice(text.as_bytes());
     }
 
+    /// As [`Json::raw`], of what was written by one of these before.
+    pub(crate) fn copy(&mut self, json: &[u8]) {
+        self.0.extend_from_slice(json);
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub(crate) fn number(&mut self, number: u64) {
         self.raw(itoa::Buffer::new().format(number));
     }

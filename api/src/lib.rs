@@ -16,6 +16,7 @@ mod feed;
 mod files;
 mod form;
 mod frame;
+mod front;
 mod head;
 mod health;
 mod incoming;

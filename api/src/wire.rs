@@ -88,13 +88,18 @@ fn extension(content_type: &str) -> &'static str {
 impl Shape for Profile {
     fn write(&self, looks: &Looks, json: &mut Json) {
         json.raw("{");
-        write_user(self, looks, json);
+        write_user(self, looks, json, Json::flag);
         json.raw("}");
     }
 }
 
-/// The fields of a user, without the braces.
-fn write_user(profile: &Profile, looks: &Looks, json: &mut Json) {
+/// The fields of a user, without the braces; `flag` writes whether the viewer follows them.
+fn write_user(
+    profile: &Profile,
+    looks: &Looks,
+    json: &mut Json,
+    flag: impl FnOnce(&mut Json, bool),
+) {
     let base = looks.urls.0.as_str();
     json.raw("\"id\":");
     json.number(profile.id.0);
@@ -105,7 +110,7 @@ fn write_user(profile: &Profile, looks: &Looks, json: &mut Json) {
     json.raw(",\"follower_count\":");
     json.number(profile.follower_count);
     json.raw(",\"is_follow\":");
-    json.flag(profile.is_follow);
+    flag(json, profile.is_follow);
     json.raw(",\"avatar\":\"");
     json.raw(base);
     json.raw("/static/avatar/");
@@ -128,7 +133,7 @@ fn write_user(profile: &Profile, looks: &Looks, json: &mut Json) {
 impl Shape for FriendItem {
     fn write(&self, looks: &Looks, json: &mut Json) {
         json.raw("{");
-        write_user(&self.profile, looks, json);
+        write_user(&self.profile, looks, json, Json::flag);
         json.raw(",\"message\":");
         json.text(&self.message);
         json.raw(",\"msgType\":");
@@ -139,24 +144,61 @@ impl Shape for FriendItem {
 
 impl Shape for VideoItem {
     fn write(&self, looks: &Looks, json: &mut Json) {
-        json.raw("{\"id\":");
-        json.number(self.id.0);
-        json.raw(",\"author\":");
-        self.author.write(looks, json);
-        json.raw(",\"play_url\":\"");
-        looks.urls.write_blob("video", self.id, &self.video, json);
-        json.raw("\",\"cover_url\":\"");
-        looks.urls.write_blob("cover", self.id, &self.cover, json);
-        json.raw("\",\"favorite_count\":");
-        json.number(self.favorite_count);
-        json.raw(",\"comment_count\":");
-        json.number(self.comment_count);
-        json.raw(",\"is_favorite\":");
-        json.flag(self.is_favorite);
-        json.raw(",\"title\":");
-        json.text(&self.title);
-        json.raw("}");
+        write_video(self, looks, json, Json::flag);
     }
+}
+
+/// `flag` writes what is the viewer's own: whether they follow the author, then whether they like
+/// the video.
+pub(crate) fn write_video(
+    item: &VideoItem,
+    looks: &Looks,
+    json: &mut Json,
+    mut flag: impl FnMut(&mut Json, bool),
+) {
+    json.raw("{\"id\":");
+    json.number(item.id.0);
+    json.raw(",\"author\":{");
+    write_user(&item.author, looks, json, &mut flag);
+    json.raw("},\"play_url\":\"");
+    looks.urls.write_blob("video", item.id, &item.video, json);
+    json.raw("\",\"cover_url\":\"");
+    looks.urls.write_blob("cover", item.id, &item.cover, json);
+    json.raw("\",\"favorite_count\":");
+    json.number(item.favorite_count);
+    json.raw(",\"comment_count\":");
+    json.number(item.comment_count);
+    json.raw(",\"is_favorite\":");
+    flag(json, item.is_favorite);
+    json.raw(",\"title\":");
+    json.text(&item.title);
+    json.raw("}");
+}
+
+/// The answer with a page of the feed, which is not empty. `flag`: see [`write_video`].
+pub(crate) fn write_feed(
+    items: &[VideoItem],
+    looks: &Looks,
+    json: &mut Json,
+    mut flag: impl FnMut(&mut Json, bool),
+) {
+    start("video_list", json);
+    json.raw("[");
+    for (place, item) in items.iter().enumerate() {
+        if place > 0 {
+            json.raw(",");
+        }
+        write_video(item, looks, json, &mut flag);
+    }
+    let next_time = items.last().map_or(Timestamp(0), |item| item.published);
+    end_feed(next_time, json);
+}
+
+/// The rest of an answer with a page of the feed, behind its last video.
+pub(crate) fn end_feed(next_time: Timestamp, json: &mut Json) {
+    json.raw("],\"next_time\":");
+    json.number(next_time.0);
+    json.raw("}");
 }
 
 impl Shape for CommentItem {

@@ -99,6 +99,44 @@ pub fn blobs(view: &impl View, id: VideoId) -> Result<Option<(BlobRef, BlobRef)>
     Ok(record.map(|record| (record.video, record.cover)))
 }
 
+/// What only one viewer sees so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Marks {
+    /// For each video: does the viewer like it?
+    pub favorites: Vec<bool>,
+    /// For each user: does the viewer follow them?
+    pub follows: Vec<bool>,
+}
+
+/// Which of `videos` the viewer likes, and whom of `users` they follow.
+///
+/// # Errors
+/// [`Fault`] when this machine could not read its state.
+pub fn marks(
+    view: &impl View,
+    viewer: UserId,
+    videos: &[VideoId],
+    users: &[UserId],
+) -> Result<Marks, Fault> {
+    let mut questions = Questions::default();
+    let favorites = questions.ask(videos.iter().map(|&video| key::Favorite {
+        video,
+        user: viewer,
+    }));
+    let follows = questions.ask(users.iter().map(|&followee| key::Follows {
+        follower: viewer,
+        followee,
+    }));
+    let mut answers = questions.answers(view)?;
+    let favorites = answers
+        .take(favorites)?
+        .iter()
+        .map(Option::is_some)
+        .collect();
+    let follows = answers.take(follows)?.iter().map(Option::is_some).collect();
+    Ok(Marks { favorites, follows })
+}
+
 /// Is there such a video?
 pub(crate) fn exists(view: &impl View, video: VideoId) -> Result<bool, Fault> {
     view.has(&key::VideoById { video })
