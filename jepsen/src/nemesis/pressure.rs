@@ -152,9 +152,7 @@ impl Fault for Blocked {
         }
         // A line waits; now the node must go on all the same.
         let from_ns = scene.journal.now_ns();
-        let answers = crate::world::wait::until(HANGS, || async {
-            self.node.status().await.ok()
-        });
+        let answers = crate::world::wait::until(HANGS, || async { self.node.status().await.ok() });
         if answers.await.is_none() {
             scene.journal.trouble(Trouble {
                 check: "stderr",

@@ -18,6 +18,9 @@ const KEYS: [(&str, &str); 2] = [
     ("YIN_S3_SECRET_KEY", "bench-secret-key"),
 ];
 
+/// Tokio's own setting of how many threads serve; all processors when it is not there.
+const THREADS: &str = "TOKIO_WORKER_THREADS";
+
 /// While data is loaded: passwords of users who never log in again are hashed for show.
 const QUICK_PASSWORDS: &str = "[api.password]\nmemory_kib = 8\npasses = 1\n";
 
@@ -194,6 +197,13 @@ impl Cluster {
         command
     }
 
+    /// A node's share of this machine's processors, as whoever puts several on one gives it. With all
+    /// of them in each the threads of one wake each other for what the next node waits for.
+    fn threads(&self) -> usize {
+        let processors = std::thread::available_parallelism().map_or(1, usize::from);
+        (processors / self.members.len()).max(1)
+    }
+
     fn config_file(&self) -> PathBuf {
         self.dir.join("yin.toml")
     }
@@ -211,6 +221,7 @@ impl Cluster {
     fn start_node(&mut self, n: usize) -> Result<()> {
         let member = &self.members[n];
         let mut command = self.yin();
+        command.env(THREADS, self.threads().to_string());
         command.arg("serve").arg("--config").arg(self.config_file());
         command.arg("--data").arg(&member.data);
         command.args(["--http-listen", &member.http.to_string()]);
