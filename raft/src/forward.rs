@@ -84,7 +84,9 @@ impl Effort<'_> {
             let leader = self.leadership.borrow_and_update().leader;
             if let Some(leader) = leader {
                 match self.attempt(leader).await {
-                    WriteOutcome::Done { reply, index } => return self.answer(reply, index),
+                    WriteOutcome::Done { reply, index } => {
+                        return answer(reply, index, self.doubt.is_some());
+                    }
                     WriteOutcome::NotLeader { .. } => why = "no leader took it",
                     WriteOutcome::Unknown { why } => {
                         if plants::is(plants::FALSE_NOT_APPLIED) {
@@ -147,15 +149,6 @@ impl Effort<'_> {
         Instant::now() < self.deadline
     }
 
-    /// The log's answer; but that a repeat came too late says nothing of what it repeats.
-    fn answer(&self, reply: Reply, index: u64) -> Result<(Reply, u64), Error> {
-        if reply == Reply::Rejected(Rejection::RequestExpired) && self.doubt.is_some() {
-            let why = "it came too late to be looked up".to_owned();
-            return Err(self.give_up(Error::Unknown { why }));
-        }
-        Ok((reply, index))
-    }
-
     /// `certain`, unless an earlier attempt may have been done.
     fn give_up(&self, certain: Error) -> Error {
         match &self.doubt {
@@ -163,6 +156,16 @@ impl Effort<'_> {
             None => certain,
         }
     }
+}
+
+/// The log's answer; but that a repeat came too late says nothing of what it repeats, which may have
+/// been done if `is_in_doubt`.
+fn answer(reply: Reply, index: u64, is_in_doubt: bool) -> Result<(Reply, u64), Error> {
+    if is_in_doubt && reply == Reply::Rejected(Rejection::RequestExpired) {
+        let why = "it came too late to be looked up".to_owned();
+        return Err(Error::Unknown { why });
+    }
+    Ok((reply, index))
 }
 
 /// Waits until another node than `leader` is known to lead. That nobody is known to lead is no
@@ -195,5 +198,24 @@ async fn hand_over_twice(
             again.request = another(write.request);
             outbox::hand_over(core, leader, again, within).await
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_repeat_that_is_too_late_tells_nothing_of_what_it_repeats() {
+        let late = || Reply::Rejected(Rejection::RequestExpired);
+        assert!(matches!(
+            answer(late(), 7, true),
+            Err(Error::Unknown { .. })
+        ));
+        // The first attempt is told the plain truth, and so is who repeats anything else.
+        assert!(matches!(answer(late(), 7, false), Ok((reply, 7)) if reply == late()));
+        let other = Reply::Rejected(Rejection::VideoNotFound);
+        assert!(matches!(answer(other.clone(), 8, true), Ok((reply, 8)) if reply == other));
+        assert!(matches!(answer(Reply::Done, 9, true), Ok((Reply::Done, 9))));
     }
 }
