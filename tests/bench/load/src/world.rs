@@ -27,7 +27,7 @@ const ATTEMPTS: u32 = 8;
 const PAUSE: Duration = Duration::from_millis(250);
 
 /// Videos are spread over so many authors at most: their lists are read once.
-const AUTHORS_MAX: usize = 500;
+pub const AUTHORS_MAX: usize = 500;
 
 const BOUNDARY: &str = "yin-load-5c8e1d";
 
@@ -252,10 +252,7 @@ impl World {
     /// Who follows (1) whom, or stops it (2).
     pub(crate) fn next_follow(&self) -> (&User, i64, u8) {
         let number = self.follows.fetch_add(1, Ordering::Relaxed);
-        let count = self.users.len();
-        let (user, step, is_on) = pair(number, count, count - 1);
-        // Steps are shifted by the user within `pair`, so that all of 1..count come once.
-        let whom = (user + 1 + step) % count;
+        let (user, whom, is_on) = two_of(number, self.users.len());
         (&self.users[user], self.users[whom].id, action(is_on))
     }
 
@@ -295,7 +292,7 @@ fn action(is_on: bool) -> u8 {
 
 /// The `number`th pair of one of `lefts` and one of `rights`: neighbours differ on both sides, all
 /// pairs come once before any comes again, and every other time round they are undone.
-fn pair(number: u64, lefts: usize, rights: usize) -> (usize, usize, bool) {
+pub fn pair(number: u64, lefts: usize, rights: usize) -> (usize, usize, bool) {
     let (lefts, rights) = (lefts.max(1) as u64, rights.max(1) as u64);
     let within = number % (lefts * rights);
     let left = within % lefts;
@@ -303,6 +300,13 @@ fn pair(number: u64, lefts: usize, rights: usize) -> (usize, usize, bool) {
     let index = |number| usize::try_from(number).expect("below a usize");
     let is_on = (number / (lefts * rights)).is_multiple_of(2);
     (index(left), index(right), is_on)
+}
+
+/// The `number`th pair of two different ones of `count`, at least 2, in the same way.
+pub fn two_of(number: u64, count: usize) -> (usize, usize, bool) {
+    let (one, step, is_on) = pair(number, count, count - 1);
+    // Steps are shifted by the first within `pair`, so that all of 1..count come once.
+    (one, (one + 1 + step) % count, is_on)
 }
 
 /// The videos of one author.

@@ -54,13 +54,7 @@ impl Deed {
 
 /// The program, if it is there: `$ETCD`, or the first in the path.
 pub(crate) fn program() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("ETCD") {
-        return Some(PathBuf::from(path));
-    }
-    let folders = std::env::var_os("PATH")?;
-    std::env::split_paths(&folders)
-        .map(|folder| folder.join("etcd"))
-        .find(|path| path.is_file())
+    super::program("ETCD", "etcd")
 }
 
 /// Starts three nodes and waits until they answer.

@@ -3,11 +3,11 @@ pub(crate) mod append;
 pub(crate) mod disk;
 pub(crate) mod etcd;
 mod message;
-
+mod page;
 pub(crate) mod web;
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Result;
@@ -78,6 +78,21 @@ impl EtcdSite {
     pub(crate) fn pids(&self) -> Vec<u32> {
         self.processes.iter().map(Process::pid).collect()
     }
+}
+
+/// Where servers lie that are not for users to call, if the path does not name it.
+const SERVERS: [&str; 2] = ["/usr/sbin", "/usr/local/sbin"];
+
+/// An installed program: what the variable says, or the first of this name in the path.
+fn program(variable: &str, name: &str) -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os(variable) {
+        return Some(PathBuf::from(path));
+    }
+    let folders = std::env::var_os("PATH").unwrap_or_default();
+    std::env::split_paths(&folders)
+        .chain(SERVERS.map(PathBuf::from))
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
 }
 
 /// This program as a server.

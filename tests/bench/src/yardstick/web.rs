@@ -11,7 +11,9 @@ use axum::serve::{Listener, ListenerExt as _};
 use serde::Serialize;
 use tokio::net::TcpListener;
 
-const VIDEOS: i64 = 30;
+use super::page::{
+    Page, SIGNATURE, TITLE, User, VIDEOS, Video, avatar, background, cover_url, play_url,
+};
 
 #[derive(Clone, Copy, Serialize)]
 pub(super) struct Hello {
@@ -24,42 +26,6 @@ impl Hello {
         status_code: 0,
         status_msg: "success",
     };
-}
-
-/// The page's shape is the contract's.
-#[derive(Clone, Serialize)]
-struct Page {
-    status_code: i32,
-    status_msg: &'static str,
-    video_list: Vec<Video>,
-    next_time: i64,
-}
-
-#[derive(Clone, Serialize)]
-struct Video {
-    id: i64,
-    author: User,
-    play_url: String,
-    cover_url: String,
-    favorite_count: u64,
-    comment_count: u64,
-    is_favorite: bool,
-    title: String,
-}
-
-#[derive(Clone, Serialize)]
-struct User {
-    id: i64,
-    name: String,
-    follow_count: u64,
-    follower_count: u64,
-    is_follow: bool,
-    avatar: String,
-    background_image: String,
-    signature: String,
-    total_favorited: u64,
-    work_count: u64,
-    favorite_count: u64,
 }
 
 /// Serves until it is killed.
@@ -84,7 +50,7 @@ pub(super) async fn listen_without_delay(
 }
 
 fn router() -> Router {
-    static PAGE: LazyLock<Page> = LazyLock::new(page);
+    static PAGE: LazyLock<Page<'static>> = LazyLock::new(page);
     Router::new()
         .route("/hello", get(hello))
         .route("/page", get(async || Json(&*PAGE)))
@@ -94,38 +60,33 @@ async fn hello() -> Json<Hello> {
     Json(Hello::SUCCESS)
 }
 
-fn page() -> Page {
-    let user = |id: i64| User {
+fn page() -> Page<'static> {
+    Page::success((0..VIDEOS).map(video).collect(), 1_700_000_000_000)
+}
+
+fn video(n: i64) -> Video<'static> {
+    let (id, author) = (4_611_686_018_427 + n, 1_000_000 + n);
+    Video {
         id,
-        name: format!("a1b2c3d4u{id}"),
-        follow_count: 50,
-        follower_count: 50,
-        is_follow: false,
-        avatar: format!("http://127.0.0.1:40000/static/avatar/{id}.png"),
-        background_image: format!("http://127.0.0.1:40000/static/background/{id}.jpg"),
-        signature: "Nothing written here yet.".to_owned(),
-        total_favorited: 2_000,
-        work_count: 5,
-        favorite_count: 100,
-    };
-    let video = |n: i64| {
-        let id = 4_611_686_018_427 + n;
-        Video {
-            id,
-            author: user(1_000_000 + n),
-            play_url: format!("http://127.0.0.1:40000/media/video/{id}-0123456789ab.mp4"),
-            cover_url: format!("http://127.0.0.1:40000/media/cover/{id}-0123456789ab.jpg"),
-            favorite_count: 20,
-            comment_count: 3,
-            is_favorite: n % 2 == 0,
-            title: "under load".to_owned(),
-        }
-    };
-    Page {
-        status_code: 0,
-        status_msg: "success",
-        video_list: (0..VIDEOS).map(video).collect(),
-        next_time: 1_700_000_000_000,
+        author: User {
+            id: author,
+            name: format!("a1b2c3d4u{author}").into(),
+            follow_count: 50,
+            follower_count: 50,
+            is_follow: false,
+            avatar: avatar(author).into(),
+            background_image: background(author).into(),
+            signature: SIGNATURE.into(),
+            total_favorited: 2_000,
+            work_count: 5,
+            favorite_count: 100,
+        },
+        play_url: play_url(id).into(),
+        cover_url: cover_url(id).into(),
+        favorite_count: 20,
+        comment_count: 3,
+        is_favorite: n % 2 == 0,
+        title: TITLE.into(),
     }
 }
 
