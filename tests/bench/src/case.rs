@@ -3,6 +3,7 @@ use load::Scenario;
 
 use crate::Run;
 use crate::yardstick::etcd::Deed;
+use crate::yardstick::stack::client as stack;
 
 /// Open loops and whatever is compared without naming a number run with so many.
 pub(crate) const USUAL: usize = 64;
@@ -18,6 +19,8 @@ pub(crate) enum Target {
     /// The bare replicated append.
     Append,
     Etcd,
+    /// A service on MariaDB and Redis.
+    Stack,
 }
 
 /// The operation.
@@ -25,6 +28,7 @@ pub(crate) enum Target {
 pub(crate) enum What {
     Http(Scenario),
     Etcd(Deed),
+    Stack(stack::Deed),
 }
 
 /// How operations are started.
@@ -87,15 +91,17 @@ const OPEN: [(&str, Target, Scenario, &str, Option<Scenario>); 5] = [
 
 /// In the order in which a round goes through them: closed loops first, since open ones go by what
 /// they reached.
-pub(crate) fn cases(run: &Run, has_etcd: bool) -> Vec<Case> {
+pub(crate) fn cases(run: &Run, has_etcd: bool, has_stack: bool) -> Vec<Case> {
     let ours = Scenario::ALL.map(|scenario| (Target::Cluster, scenario));
     let http = YARDSTICKS
         .into_iter()
         .chain(ours)
         .map(|(target, scenario)| (target, What::Http(scenario), scenario.name()));
     let etcd = Deed::ALL.map(|deed| (Target::Etcd, What::Etcd(deed), deed.name()));
+    let stack = stack::Deed::ALL.map(|deed| (Target::Stack, What::Stack(deed), deed.name()));
     let mut cases: Vec<Case> = http
         .chain(etcd.into_iter().filter(|_| has_etcd))
+        .chain(stack.into_iter().filter(|_| has_stack))
         .filter(|(.., name)| is_wanted(run, name))
         .flat_map(|(target, what, name)| {
             run.connections.iter().map(move |&connections| Case {
@@ -143,6 +149,12 @@ fn is_wanted(run: &Run, name: &str) -> bool {
     run.only.is_empty() || run.only.iter().any(|wanted| wanted == name)
 }
 
+/// Is anything to be measured for which MariaDB and Redis have to be started and filled?
+pub(crate) fn has_stack(run: &Run) -> bool {
+    let mut deeds = stack::Deed::ALL.iter();
+    deeds.any(|deed| is_wanted(run, deed.name()))
+}
+
 /// Names that nothing is called.
 pub(crate) fn unknown(only: &[String]) -> Vec<&str> {
     let known = |name: &str| {
@@ -151,6 +163,7 @@ pub(crate) fn unknown(only: &[String]) -> Vec<&str> {
                 .iter()
                 .any(|(_, scenario)| scenario.name() == name)
             || Deed::ALL.iter().any(|deed| deed.name() == name)
+            || stack::Deed::ALL.iter().any(|deed| deed.name() == name)
             || OPEN.iter().any(|(open, ..)| *open == name)
             || [FAILOVER, SCALING].contains(&name)
     };

@@ -88,6 +88,17 @@ enum Serve {
         #[arg(long)]
         follower: Vec<SocketAddr>,
     },
+    /// The service of the usual stack.
+    Stack {
+        #[arg(long)]
+        listen: SocketAddr,
+        /// MariaDB's socket.
+        #[arg(long)]
+        mariadb: PathBuf,
+        /// Redis' socket.
+        #[arg(long)]
+        redis: PathBuf,
+    },
     /// The bare replicated append: another log.
     Follow {
         #[arg(long)]
@@ -102,6 +113,11 @@ fn main() -> ExitCode {
         Command::Run(run) => rounds::run(&run),
         Command::Serve(serve) => match serve {
             Serve::Web { listen } => yardstick::web::serve(listen),
+            Serve::Stack {
+                listen,
+                mariadb,
+                redis,
+            } => yardstick::stack::service::serve(listen, &mariadb, &redis),
             Serve::Lead {
                 listen,
                 log,

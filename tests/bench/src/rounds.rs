@@ -57,7 +57,7 @@ pub(crate) fn run(run: &Run) -> Result<()> {
 
 fn measure(run: &Run, mut stage: Stage, dir: &Path, load_before: String) -> Result<Results> {
     let began = Instant::now();
-    let cases = case::cases(run, stage.has_etcd());
+    let cases = case::cases(run, stage.has_etcd(), stage.stack.is_some());
     let mut samples: Vec<Vec<Sample>> = cases.iter().map(|_| Vec::new()).collect();
     let (mut syncs, mut rates): (Vec<Sync>, _) = (Vec::new(), Rates::default());
     for round in 1..=run.rounds {
@@ -77,7 +77,7 @@ fn measure(run: &Run, mut stage: Stage, dir: &Path, load_before: String) -> Resu
     };
     eprintln!("measured in {:.0} s", began.elapsed().as_secs_f64());
     Ok(Results {
-        settings: report::Settings::of(run, stage.has_etcd()),
+        settings: report::Settings::of(run, &stage),
         machine: report::Machine::now(load_before),
         starts: stage.starts,
         syncs,

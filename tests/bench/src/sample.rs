@@ -12,6 +12,7 @@ use crate::case::{BESIDE, Case, Speed, Target, USUAL, What};
 use crate::meter::{Disk, Usage};
 use crate::stage::Stage;
 use crate::yardstick::etcd::Etcd;
+use crate::yardstick::stack::client::Asking;
 
 /// What came of it.
 #[derive(Clone, Debug, Serialize)]
@@ -83,6 +84,18 @@ pub(crate) fn take(
             let nodes = stage.etcd_addresses();
             let etcd = Etcd { nodes, deed };
             measure(&stage.pids(case.target), stage.disk, &plan, &etcd)
+        }
+        What::Stack(deed) => {
+            let stack = stage
+                .stack
+                .as_ref()
+                .context("MariaDB and Redis were started")?;
+            let asking = Asking {
+                nodes: stage.nodes(case.target),
+                rows: Arc::clone(&stack.rows),
+                deed,
+            };
+            measure(&stage.pids(case.target), stage.disk, &plan, &asking)
         }
     };
     if let Some(others) = others {

@@ -8,11 +8,12 @@ use anyhow::{Context, Result};
 use load::{Node, Sizes, World};
 
 use crate::Run;
-use crate::case::Target;
+use crate::case::{self, Target};
 use crate::cluster::{Cluster, RAISED};
 use crate::meter::{Disk, resident_bytes};
 use crate::progress::Bars;
 use crate::yardstick::etcd::{self, Deed, Etcd};
+use crate::yardstick::stack::{PACKAGES, Programs, Stack};
 use crate::yardstick::{EtcdSite, Site};
 
 /// Loading waits for the disk more than it works.
@@ -28,6 +29,10 @@ pub(crate) struct Stage {
     web: Site,
     append: Site,
     etcd: Option<EtcdSite>,
+    /// `None` also where nobody asked for it.
+    pub(crate) stack: Option<Stack>,
+    /// Which of its programs is not installed.
+    pub(crate) stack_lacks: Option<&'static str>,
 }
 
 /// What starting took, and what an idle node holds.
@@ -70,6 +75,8 @@ impl Stage {
         alone
             .enrol(&nodes, LOGIN_NAMES)
             .context("registering users for logins")?;
+        let programs = find_stack();
+        let wanted = programs.as_ref().ok().filter(|_| case::has_stack(run));
         Ok(Self {
             cluster,
             world,
@@ -78,6 +85,8 @@ impl Stage {
             web: Site::web(logs)?,
             append: Site::append(dir, logs)?,
             etcd: start_etcd(dir, logs)?,
+            stack: start_stack(wanted, sizes, dir, logs)?,
+            stack_lacks: programs.as_ref().err().copied(),
         })
     }
 
@@ -91,6 +100,11 @@ impl Stage {
             Target::Cluster => self.cluster.nodes(),
             Target::Web => self.web.nodes.clone(),
             Target::Append => self.append.nodes.clone(),
+            Target::Stack => {
+                let stack = self.stack.as_ref();
+                let nodes = stack.map(|stack| stack.site.nodes.clone());
+                nodes.unwrap_or_default()
+            }
             Target::Etcd => Vec::new(),
         }
     }
@@ -105,6 +119,10 @@ impl Stage {
             Target::Cluster => self.cluster.pids(),
             Target::Web => self.web.pids(),
             Target::Append => self.append.pids(),
+            Target::Stack => {
+                let stack = self.stack.as_ref();
+                stack.map(|stack| stack.site.pids()).unwrap_or_default()
+            }
             Target::Etcd => self.etcd.as_ref().map(EtcdSite::pids).unwrap_or_default(),
         }
     }
@@ -129,6 +147,32 @@ fn start_etcd(dir: &Path, logs: &Path) -> Result<Option<EtcdSite>> {
     }
     .fill()?;
     Ok(Some(site))
+}
+
+fn find_stack() -> Result<Programs, &'static str> {
+    let programs = Programs::find();
+    if let Err(lacking) = programs {
+        eprintln!(
+            "{lacking} is not installed: no comparison with MariaDB and Redis ({PACKAGES}, or \
+             MARIADBD=PATH and REDIS=PATH)"
+        );
+    }
+    programs
+}
+
+fn start_stack(
+    programs: Option<&Programs>,
+    sizes: Sizes,
+    dir: &Path,
+    logs: &Path,
+) -> Result<Option<Stack>> {
+    let Some(programs) = programs else {
+        return Ok(None);
+    };
+    let bars = Bars::default();
+    let started = Stack::start(programs, sizes, dir, logs, &bars);
+    bars.end();
+    started.map(Some)
 }
 
 /// The full size is 10 k users, 50 k videos, 1 M likes, 500 k follows. There are at least two users

@@ -94,17 +94,19 @@ const ARROWS_OF_TESTS: [(&str, &[&str]); 2] = [
 ];
 
 /// Libraries that only some rooms may know, so that they can be replaced there.
-const HOMES: [(&str, &[&str]); 13] = [
+const HOMES: [(&str, &[&str]); 15] = [
     ("argon2", &["api"]),
     ("axum", &["api", "bench", "node", "ratchet"]),
     ("chitchat", &["gossip"]),
     ("clap", &["bench", "demo", "jepsen", "node", "ratchet"]),
     ("governor", &["api"]),
+    ("mysql_async", &["bench"]),
     ("object_store", &["storage"]),
     ("openh264", &["media"]),
     ("openraft", &["raft"]),
     ("quinn", &["transport"]),
     ("rcgen", &["node", "transport"]),
+    ("redis", &["bench"]),
     ("rocksdb", &["storage"]),
     ("s3s", &["s3"]),
     ("s3s-fs", &["s3"]),

@@ -11,6 +11,8 @@ use crate::report::{Line, Results};
 use crate::sample::Sample;
 use crate::spread::Spread;
 use crate::yardstick::append::RECORD_BYTES;
+use crate::yardstick::stack::PACKAGES;
+use crate::yardstick::stack::client::Deed;
 
 /// More errors than this share of the operations, and a figure says nothing.
 const ERRORS_MAX: f64 = 0.001;
@@ -228,12 +230,9 @@ fn line<'a>(
     let mut lines = results.cases.iter();
     let line = lines.find(|line| line.name == name && line.connections == connections);
     let line = line.ok_or_else(|| {
-        let why = if name.starts_with("etcd") && !results.settings.has_etcd {
-            "etcd is not installed".to_owned()
-        } else {
-            format!("{name} at {connections} connections was not asked for")
-        };
-        (why, Vec::new())
+        let lacking = lacking(results, name);
+        let not_asked = || format!("{name} at {connections} connections was not asked for");
+        (lacking.unwrap_or_else(not_asked), Vec::new())
     })?;
     let sum = |of: fn(&Sample) -> u64| line.samples.iter().map(of).sum::<u64>();
     let errors = sum(|sample| sample.figures.error_count());
@@ -243,6 +242,17 @@ fn line<'a>(
         return Err((why, Vec::new()));
     }
     Ok(line)
+}
+
+/// Why there can't be this case on this machine.
+fn lacking(results: &Results, case: &str) -> Option<String> {
+    let settings = &results.settings;
+    if Deed::ALL.iter().any(|deed| deed.name() == case) {
+        let program = settings.stack_lacks?;
+        return Some(format!("{program} is not installed ({PACKAGES})"));
+    }
+    let needs_etcd = case.starts_with("etcd") && !settings.has_etcd;
+    needs_etcd.then(|| "etcd is not installed".to_owned())
 }
 
 fn ratios(top: Vec<f64>, bottom: Vec<f64>) -> impl Iterator<Item = f64> {
@@ -316,9 +326,33 @@ mod tests {
         };
         assert_eq!(why("6"), "like-hot at 64 connections was not asked for");
         assert_eq!(why("1"), "etcd is not installed");
+        assert_eq!(
+            why("3b"),
+            "mariadb-like-procedure at 64 connections was not asked for"
+        );
         assert!(why("15").contains("SECONDS"));
         assert!(found(&judged, "15").measured.is_some());
         assert_eq!(why("18a"), "nothing was measured");
+    }
+
+    #[test]
+    fn without_mariadb_or_redis_the_goals_say_how_to_get_them() {
+        let mut results = sample_results(&[
+            ("like", 64, [1.0, 1.0, 1.0]),
+            ("feed-viewer", 64, [1.0, 1.0, 1.0]),
+        ]);
+        results.settings.stack_lacks = Some("MariaDB");
+        let judged = judge(&results);
+        for number in ["3a", "3b", "11b", "11c"] {
+            assert_eq!(
+                found(&judged, number).verdict,
+                Verdict::NotMeasured(
+                    "MariaDB is not installed (apt-get install mariadb-server redis-server)"
+                        .to_owned()
+                ),
+                "{number}"
+            );
+        }
     }
 
     #[test]

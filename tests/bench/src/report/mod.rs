@@ -15,7 +15,7 @@ use crate::goals;
 use crate::sample::Sample;
 use crate::scaling::Scaling;
 use crate::spread::Spread;
-use crate::stage::Starts;
+use crate::stage::{Stage, Starts};
 use crate::yardstick::disk::Sync;
 
 /// All of one run.
@@ -41,6 +41,8 @@ pub(crate) struct Settings {
     pub(crate) seconds: f64,
     pub(crate) scale: f64,
     pub(crate) has_etcd: bool,
+    /// Which of MariaDB and Redis is not installed.
+    pub(crate) stack_lacks: Option<&'static str>,
     /// Settings of the nodes that are not the defaults.
     pub(crate) raised: &'static str,
 }
@@ -64,13 +66,14 @@ pub(crate) struct Line {
 }
 
 impl Settings {
-    pub(crate) fn of(run: &Run, has_etcd: bool) -> Self {
+    pub(crate) fn of(run: &Run, stage: &Stage) -> Self {
         Self {
             nodes: run.nodes,
             rounds: run.rounds,
             seconds: run.seconds,
             scale: run.scale,
-            has_etcd,
+            has_etcd: stage.has_etcd(),
+            stack_lacks: stage.stack_lacks,
             raised: RAISED,
         }
     }
@@ -158,6 +161,7 @@ pub(crate) fn sample_results(cases: &[(&str, usize, [f64; 3])]) -> Results {
             seconds: 1.0,
             scale: 0.01,
             has_etcd: cases.iter().any(|(name, ..)| name.starts_with("etcd")),
+            stack_lacks: None,
             raised: RAISED,
         },
         machine: Machine::now(String::new()),

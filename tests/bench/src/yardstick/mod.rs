@@ -4,6 +4,7 @@ pub(crate) mod disk;
 pub(crate) mod etcd;
 mod message;
 mod page;
+pub(crate) mod stack;
 pub(crate) mod web;
 
 use std::net::SocketAddr;
