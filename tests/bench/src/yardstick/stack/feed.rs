@@ -1,35 +1,37 @@
 //! The newest page, with each video's author and counts, and whether the viewer likes and follows.
 //!
-//! From MariaDB in three round trips: videos joined with their authors, then which of these videos
-//! the viewer likes, then which of these authors he follows.
+//! From MariaDB in one round trip: the index of times is read backwards, and each of the thirty
+//! videos is joined by primary keys with its author, and with the rows that say that the viewer
+//! likes the one and follows the other.
 //!
 //! With Redis in two: the videos with authors and counts, which are the same for everybody, are
 //! kept for a second as one value (who finds none reads it anew for all who wait); then, sent
 //! together, which of them are in the sets of what the viewer likes and follows.
 use std::borrow::Cow;
-use std::collections::HashSet;
 
 use anyhow::{Context, Result};
 use axum::Json;
 use axum::response::{IntoResponse as _, Response};
 use mysql_async::prelude::{FromValue, Queryable as _};
-use mysql_async::{Conn, Row, Value};
+use mysql_async::{Conn, Row};
 use redis::AsyncCommands as _;
 use serde::{Deserialize, Serialize};
 
 use super::service::Service;
 use super::{favorites, follows};
-use crate::yardstick::page::{Page, User, VIDEOS, Video};
+use crate::yardstick::page::{Page, User, Video};
 
+/// Who is no user likes nothing and follows nobody. The index and the order of the joins are said,
+/// since the optimiser would rather read and sort the whole of a small table.
 const NEWEST: &str = "SELECT video.id, play_url, cover_url, video.favorite_count, comment_count, \
     title, published_at, user.id, name, follow_count, follower_count, avatar, background_image, \
-    signature, total_favorited, work_count, user.favorite_count \
-    FROM video STRAIGHT_JOIN user ON user.id = author_id \
+    signature, total_favorited, work_count, user.favorite_count, \
+    favorite.user_id IS NOT NULL, relation.follower IS NOT NULL \
+    FROM video FORCE INDEX (by_time) STRAIGHT_JOIN user ON user.id = author_id \
+    LEFT JOIN favorite ON favorite.user_id = ? AND favorite.video_id = video.id \
+    LEFT JOIN relation ON relation.follower = ? AND relation.followee = author_id \
     ORDER BY published_at DESC LIMIT 30";
-const LIKED: &str = "SELECT video_id FROM favorite WHERE user_id = ? AND video_id IN \
-    (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
-const FOLLOWED: &str = "SELECT followee FROM relation WHERE follower = ? AND followee IN \
-    (?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)";
+const NOBODY: i64 = 0;
 
 const CACHED: &str = "feed:newest";
 const CACHED_MS: u64 = 1_000;
@@ -46,16 +48,7 @@ impl Service {
     /// From the database alone.
     pub(super) async fn feed(&self, viewer: i64) -> Result<Response> {
         let mut connection = self.mariadb.get_conn().await?;
-        let mut newest = newest(&mut connection).await?;
-        let videos = newest.videos.iter().map(|video| video.id);
-        let liked = which(&mut connection, LIKED, viewer, videos).await?;
-        let authors = newest.videos.iter().map(|video| video.author.id);
-        let followed = which(&mut connection, FOLLOWED, viewer, authors).await?;
-        for video in &mut newest.videos {
-            video.is_favorite = liked.contains(&video.id);
-            video.author.is_follow = followed.contains(&video.author.id);
-        }
-        Ok(newest.answer())
+        Ok(newest(&mut connection, viewer).await?.answer())
     }
 
     /// From the cache, as long as it has it.
@@ -88,7 +81,7 @@ impl Service {
             return Ok(kept);
         }
         let mut connection = self.mariadb.get_conn().await?;
-        let bytes = serde_json::to_vec(&newest(&mut connection).await?)?;
+        let bytes = serde_json::to_vec(&newest(&mut connection, NOBODY).await?)?;
         let () = redis.pset_ex(CACHED, &bytes, CACHED_MS).await?;
         Ok(bytes)
     }
@@ -100,9 +93,9 @@ impl Newest<'_> {
     }
 }
 
-/// The newest videos with their authors, as somebody sees them who likes and follows nobody.
-async fn newest(connection: &mut Conn) -> Result<Newest<'static>> {
-    let rows: Vec<Row> = connection.exec(NEWEST, ()).await?;
+/// The newest videos with their authors, as the viewer sees them.
+async fn newest(connection: &mut Conn, viewer: i64) -> Result<Newest<'static>> {
+    let rows: Vec<Row> = connection.exec(NEWEST, (viewer, viewer)).await?;
     let mut newest = Newest {
         videos: Vec::with_capacity(rows.len()),
         next_time: 0,
@@ -122,14 +115,14 @@ fn video(row: &mut Row) -> Result<Video<'static>> {
         cover_url: text(row, 2)?,
         favorite_count: take(row, 3)?,
         comment_count: take(row, 4)?,
-        is_favorite: false,
+        is_favorite: take(row, 17)?,
         title: text(row, 5)?,
         author: User {
             id: take(row, 7)?,
             name: text(row, 8)?,
             follow_count: take(row, 9)?,
             follower_count: take(row, 10)?,
-            is_follow: false,
+            is_follow: take(row, 18)?,
             avatar: text(row, 11)?,
             background_image: text(row, 12)?,
             signature: text(row, 13)?,
@@ -147,18 +140,4 @@ fn take<T: FromValue>(row: &mut Row, column: usize) -> Result<T> {
 
 fn text(row: &mut Row, column: usize) -> Result<Cow<'static, str>> {
     take::<String>(row, column).map(Cow::Owned)
-}
-
-/// Which of these the viewer has; fewer than a page's are filled up with what nobody has.
-async fn which(
-    connection: &mut Conn,
-    statement: &str,
-    viewer: i64,
-    of: impl Iterator<Item = i64>,
-) -> Result<HashSet<i64>> {
-    let page = usize::try_from(VIDEOS)?;
-    let of = of.chain(std::iter::repeat(0)).take(page);
-    let values: Vec<Value> = std::iter::once(viewer).chain(of).map(Value::from).collect();
-    let found: Vec<i64> = connection.exec(statement, values).await?;
-    Ok(found.into_iter().collect())
 }
