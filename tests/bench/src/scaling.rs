@@ -1,7 +1,7 @@
 //! More nodes: do reads grow with them, and what do they cost the writes?
 //!
-//! For the reads each node is held to a share of a processor, so that one machine can be several;
-//! for the writes nobody is held back, and nodes beyond the third are learners.
+//! Each node is held to a share of a processor, so that one machine can be several. For the writes
+//! nodes beyond the third are learners.
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,10 +17,13 @@ use crate::cluster::Cluster;
 use crate::meter::Disk;
 use crate::sample::{Sample, measure};
 
-/// Three nodes and the clients fit on two processors.
-const CORES: f64 = 0.4;
-const READS: [usize; 3] = [1, 2, 3];
-const LIKES: [usize; 3] = [3, 4, 5];
+/// Of a processor for a node: seven that serve as many reads as that allows them, and the clients,
+/// fit on two.
+pub(crate) const READ_CORES: f64 = 0.15;
+/// As [`READ_CORES`]; clients of writes have less to do.
+pub(crate) const LIKE_CORES: f64 = 0.2;
+const READS: [usize; 5] = [1, 2, 3, 5, 7];
+const LIKES: [usize; 5] = [3, 4, 5, 6, 7];
 const SIZES: Sizes = Sizes {
     users: 2 * USUAL,
     videos: 20,
@@ -38,7 +41,6 @@ pub(crate) struct Point {
 /// What came of it.
 #[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct Scaling {
-    /// With [`CORES`] a node.
     pub(crate) reads: Vec<Point>,
     pub(crate) likes: Vec<Point>,
     /// Why something is missing.
@@ -50,24 +52,21 @@ impl Scaling {
     /// noted: the rest of the run is worth keeping.
     pub(crate) fn measure(run: &Run, yin: &Path, dir: &Path, logs: &Path) -> Self {
         let mut scaling = Self::default();
-        let reads = Cgroup::new("probe", CORES).and_then(|_| {
-            READS.into_iter().try_for_each(|nodes| {
+        let measured = Cgroup::new("probe", LIKE_CORES).and_then(|_| {
+            for nodes in READS {
                 let point = point(run, yin, dir, logs, nodes, Scenario::Read)?;
                 scaling.reads.push(point);
-                Ok(())
-            })
-        });
-        let likes = LIKES.into_iter().try_for_each(|nodes| {
-            let point = point(run, yin, dir, logs, nodes, Scenario::Like)?;
-            scaling.likes.push(point);
+            }
+            for nodes in LIKES {
+                let point = point(run, yin, dir, logs, nodes, Scenario::Like)?;
+                scaling.likes.push(point);
+            }
             Ok(())
         });
-        for error in [reads, likes].into_iter().filter_map(Result::err) {
+        if let Err(error) = measured {
             eprintln!("other sizes: {error:#}");
-            let first = format!("{error:#}");
-            scaling
-                .missing
-                .get_or_insert(first.lines().take(1).collect());
+            let why = format!("{error:#}");
+            scaling.missing = Some(why.lines().take(1).collect());
         }
         scaling
     }
@@ -90,12 +89,15 @@ fn point(
     let world = World::load(&places, USUAL, SIZES, "scale", load::CLIP.into(), &Silent);
     let world = world.context("loading data")?;
     cluster.go_into_production()?;
-    if scenario == Scenario::Read {
-        for (number, pid) in cluster.pids().into_iter().enumerate() {
-            let group = Cgroup::new(&number.to_string(), CORES)?;
-            group.take_in(pid)?;
-            groups.push(group);
-        }
+    let cores = if scenario == Scenario::Read {
+        READ_CORES
+    } else {
+        LIKE_CORES
+    };
+    for (number, pid) in cluster.pids().into_iter().enumerate() {
+        let group = Cgroup::new(&number.to_string(), cores)?;
+        group.take_in(pid)?;
+        groups.push(group);
     }
     let api = Api {
         nodes: places,

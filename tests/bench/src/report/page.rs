@@ -7,7 +7,7 @@ use super::{Line, Results, table};
 use crate::case::USUAL;
 use crate::goals::{Judged, Verdict};
 use crate::sample::Sample;
-use crate::scaling::Point;
+use crate::scaling::{LIKE_CORES, Point, READ_CORES};
 use crate::spread::Spread;
 
 const STYLE: &str = "
@@ -49,12 +49,10 @@ pub(super) fn html(results: &Results, judged: &[Judged]) -> String {
     processor(&mut page, results);
     if let Some(scaling) = &results.scaling {
         page.push_str("</div><h2>More nodes</h2><div class='plots'>");
-        sizes(&mut page, "reads/s, 0.4 core a node", &scaling.reads);
-        sizes(
-            &mut page,
-            "likes/s, nodes beyond three are learners",
-            &scaling.likes,
-        );
+        let reads = format!("reads/s, {READ_CORES} core a node");
+        sizes(&mut page, &reads, &scaling.reads);
+        let likes = format!("likes/s, {LIKE_CORES} core a node, beyond three learners");
+        sizes(&mut page, &likes, &scaling.likes);
     }
     page.push_str("</div><h2>Latency over time</h2><p>The last round; one point is a twentieth ");
     page.push_str("of its window.</p><div class='plots'>");
