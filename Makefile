@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help bench demo stop node-kill node-start build test test-long sim model-runs chaos \
+.PHONY: help bench bench-depth bench-micro demo stop node-kill node-start build test test-long sim model-runs chaos \
 	chaos-profiles chaos-selftest plants lint fmt docs check-deps \
 	check-deploy rocksdb deps clean-data
 
@@ -40,6 +40,14 @@ bench: deps rocksdb ## what it does on this machine beside what the machine allo
 		--dir $(DATA)/bench $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE)) \
 		$(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS)) $(if $(ONLY),--only $(ONLY)) \
 		$(if $(NODES),--nodes $(NODES)) $(if $(CONNECTIONS),--connections $(CONNECTIONS))
+
+bench-micro: deps rocksdb ## what single steps cost: apply, keys, feed, log, QUIC (ONLY=like: by name)
+	@$(ENV); exec cargo bench --locked -p micro --bench micro -- $(ONLY)
+
+bench-depth: deps rocksdb ## processor time per request when much is stored (OBJECTS=10000,10000000, BIG=1000000, ROUNDS=, KEEP=1)
+	@$(ENV); cargo build --release --locked -p micro --bin depth
+	@$(ENV); exec "$$CARGO_TARGET_DIR/release/depth" --dir $(DATA)/depth $(if $(OBJECTS),--objects $(OBJECTS)) \
+		$(if $(BIG),--big $(BIG)) $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(filter 1,$(KEEP)),--keep)
 
 # A test beside the binaries, so that libraries get the features that the tests need: with others
 # cargo would compile all that hangs on tokio a second time.

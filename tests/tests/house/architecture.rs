@@ -10,7 +10,7 @@ use crate::source::{self, code, split_tests, words};
 
 /// A package, its folder, and the packages of the workspace that it may know. All arrows point
 /// down.
-const ARROWS: [(&str, &str, &[&str]); 18] = [
+const ARROWS: [(&str, &str, &[&str]); 19] = [
     ("model", "storage/model", &[]),
     ("media", "storage/media", &[]),
     ("s3", "storage/s3", &[]),
@@ -68,6 +68,8 @@ const ARROWS: [(&str, &str, &[&str]); 18] = [
             "transport",
         ],
     ),
+    // What model and state cost, without all that stands above them.
+    ("micro", "tests/bench/micro", &["model", "storage"]),
     // Users of the built binary, its HTTP and its command line.
     ("demo", "deploy/demo", &[]),
     ("jepsen", "jepsen", &["checkers", "plants", "router"]),
@@ -86,9 +88,11 @@ const ARROWS: [(&str, &str, &[&str]); 18] = [
 const EVERYWHERE: [&str; 1] = ["plants"];
 
 /// What the tests of a package may know beside that.
-const ARROWS_OF_TESTS: [(&str, &[&str]); 2] = [
+const ARROWS_OF_TESTS: [(&str, &[&str]); 3] = [
     // A whole node in one process needs a transport.
     ("api", &["transport"]),
+    // Micro-benchmarks of whole answers and of QUIC.
+    ("micro", &["ratchet", "transport"]),
     // The bucket's client and a server for it are both at hand only there.
     ("s3", &["storage"]),
 ];
@@ -98,7 +102,10 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("argon2", &["api"]),
     ("axum", &["api", "bench", "node", "ratchet"]),
     ("chitchat", &["gossip"]),
-    ("clap", &["bench", "demo", "jepsen", "node", "ratchet"]),
+    (
+        "clap",
+        &["bench", "demo", "jepsen", "micro", "node", "ratchet"],
+    ),
     ("governor", &["api"]),
     ("mysql_async", &["bench"]),
     ("object_store", &["storage"]),

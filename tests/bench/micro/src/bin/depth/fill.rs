@@ -1,0 +1,189 @@
+//! Builds a state command by command, in rounds, in the order in which things would happen: users,
+//! their videos, and then all else mixed.
+use std::fs;
+use std::path::Path;
+use std::time::Instant;
+
+use anyhow::Result;
+use indicatif::{ProgressBar, ProgressStyle};
+use micro::dice::Dice;
+use micro::store::Store;
+use micro::world::{World, publish, register, token};
+use model::command::{Command, Operation};
+use model::comment::AddComment;
+use model::favorite::Like;
+use model::message::SendMessage;
+use model::relation::Follow;
+use model::token::TokenHash;
+use serde::Serialize;
+use storage::state::{Options, StateStore as _};
+
+use crate::meter;
+use crate::plan::{Kind, Plan};
+
+/// Commands that are applied and committed together while a state is built.
+const ROUND: usize = 256;
+/// Beside a state: it is complete.
+const BUILT: &str = "built";
+
+/// What building a state took.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct Building {
+    pub(crate) commands: usize,
+    /// Until it came to rest.
+    pub(crate) seconds: f64,
+    /// Processor time of all threads, µs per command.
+    pub(crate) process_us: f64,
+}
+
+/// Collects commands into rounds, and shows how far it is.
+pub(crate) struct Filler {
+    pub(crate) store: Store,
+    round: Vec<Command>,
+    bar: ProgressBar,
+    commands: usize,
+}
+
+impl Filler {
+    /// Begins with an empty state in `dir`, whatever is there.
+    pub(crate) fn new(dir: &Path, options: &Options, commands: usize) -> Result<Self> {
+        if dir.exists() {
+            fs::remove_dir_all(dir)?;
+        }
+        fs::create_dir_all(dir)?;
+        let bar = ProgressBar::new(commands as u64);
+        let style = "{bar:30.cyan} {human_pos}/{human_len} {msg}, {per_sec}, {eta} left";
+        bar.set_style(ProgressStyle::with_template(style)?);
+        bar.set_message(format!("commands into {}", dir.display()));
+        Ok(Self {
+            store: Store::create(&dir.join("state"), options.clone())?,
+            round: Vec::with_capacity(ROUND),
+            bar,
+            commands: 0,
+        })
+    }
+
+    pub(crate) fn push(&mut self, actor: Option<TokenHash>, operation: Operation) -> Result<()> {
+        let command = self.store.command(actor, operation);
+        self.round.push(command);
+        if self.round.len() == ROUND {
+            self.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Applies what is left of a round.
+    pub(crate) fn flush(&mut self) -> Result<()> {
+        let round = std::mem::take(&mut self.round);
+        self.commands += round.len();
+        self.bar.inc(round.len() as u64);
+        if !round.is_empty() {
+            self.store.apply(round)?;
+        }
+        self.store.sweep_if_due()
+    }
+
+    /// Registers so many users and reads their ids back.
+    pub(crate) fn world(&mut self, users: usize, videos: usize) -> Result<World> {
+        for user in 0..users {
+            self.push(None, register(user))?;
+        }
+        for video in 0..videos {
+            self.push(Some(token(video % users)), publish(video))?;
+        }
+        self.flush()?;
+        World::read(&self.store.view()?)
+    }
+
+    /// Waits until the state has come to rest, and marks it as complete.
+    fn finish(mut self, dir: &Path) -> Result<usize> {
+        self.flush()?;
+        self.store.state().make_durable()?;
+        meter::settle();
+        self.bar.finish_and_clear();
+        fs::write(dir.join(BUILT), b"")?;
+        Ok(self.commands)
+    }
+}
+
+/// Has it been built before?
+pub(crate) fn is_built(dir: &Path) -> bool {
+    dir.join(BUILT).exists()
+}
+
+/// Builds by `fill` in `dir`.
+pub(crate) fn build(
+    dir: &Path,
+    options: &Options,
+    commands: usize,
+    fill: impl FnOnce(&mut Filler) -> Result<()>,
+) -> Result<Building> {
+    let (began, before) = (Instant::now(), meter::process_time());
+    let mut filler = Filler::new(dir, options, commands)?;
+    fill(&mut filler)?;
+    let commands = filler.finish(dir)?;
+    let used = meter::process_time() - before;
+    let building = Building {
+        commands,
+        seconds: began.elapsed().as_secs_f64(),
+        process_us: used.as_secs_f64() * 1e6 / commands.max(1) as f64,
+    };
+    eprintln!(
+        "built: {commands} commands into {} in {:.0} s, {:.1} µs of processor each",
+        dir.display(),
+        building.seconds,
+        building.process_us
+    );
+    Ok(building)
+}
+
+/// Builds the state of `plan`.
+pub(crate) fn by_plan(filler: &mut Filler, plan: &Plan) -> Result<()> {
+    let world = filler.world(plan.users, plan.videos)?;
+    let mut dice = Dice::new(3);
+    let mut left = plan.happenings();
+    let mut done = [0; 4];
+    let mut all: usize = left.iter().map(|(_, count)| count).sum();
+    while all > 0 {
+        let mut thrown = dice.below(all);
+        let mut place = 0;
+        while thrown >= left[place].1 {
+            thrown -= left[place].1;
+            place += 1;
+        }
+        let (user, operation) = happening(plan, &world, left[place].0, done[place], &mut dice);
+        filler.push(Some(token(user)), operation)?;
+        left[place].1 -= 1;
+        done[place] += 1;
+        all -= 1;
+    }
+    Ok(())
+}
+
+/// The `count`-th of one kind, and who does it: everybody in turn.
+fn happening(
+    plan: &Plan,
+    world: &World,
+    kind: Kind,
+    count: usize,
+    dice: &mut Dice,
+) -> (usize, Operation) {
+    let (user, step) = (count % plan.users, count / plan.users);
+    let operation = match kind {
+        Kind::Like => Operation::Like(Like {
+            video: world.videos[plan.likes.target(user, step)],
+        }),
+        Kind::Follow => Operation::Follow(Follow {
+            user: world.users[plan.followee(user, step)],
+        }),
+        Kind::Comment => Operation::AddComment(AddComment {
+            video: world.videos[dice.below(plan.videos)],
+            text: format!("comment number {count}, as long as most of them are"),
+        }),
+        Kind::Message => Operation::SendMessage(SendMessage {
+            to: world.users[plan.peer(user, step)],
+            text: format!("message number {count}, as long as most of them are"),
+        }),
+    };
+    (user, operation)
+}
