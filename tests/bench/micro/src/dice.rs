@@ -22,10 +22,13 @@ impl Dice {
 
     /// A number below `end` (not 0), small ones more often: about as Zipf's law with exponent 1 has
     /// it, where the first half of the logarithm's range gets half of the throws.
+    #[allow(
+        clippy::cast_possible_truncation,
+        reason = "a fraction is to be cut off, and it is below `end` but for rounding"
+    )]
     pub fn skewed(&mut self, end: usize) -> usize {
         let unit = (self.roll() >> 11) as f64 / (1_u64 << 53) as f64;
         let place = ((end + 1) as f64).powf(unit) - 1.0;
-        // Saturates; and rounding must not reach the end.
         (place as usize).min(end - 1)
     }
 }

@@ -19,7 +19,7 @@ use crate::plan::Plan;
 
 /// Commands that are applied and committed together: about what 64 clients have on the way.
 pub(crate) const ROUND: usize = 32;
-/// Likes between two takings back.
+/// What rounds are counted in: likes between two takings back.
 const BATCH: usize = 512;
 const FEED: usize = 30;
 /// What the api keeps of the feed in memory.
@@ -93,13 +93,13 @@ impl Case {
         }
     }
 
-    /// How often it is done in one round, at share 1.
-    fn operations(self) -> usize {
+    /// How often it is done in one round, in batches, so that a round takes about a second.
+    fn batches(self) -> usize {
         match self {
-            Self::Like | Self::LikeSkewed => 80 * BATCH,
-            Self::Profile | Self::ProfileSkewed => 100_000,
-            Self::Feed | Self::OlderFeed | Self::Followers => 10_000,
-            Self::Comments => 40_000,
+            Self::Like | Self::LikeSkewed => 80,
+            Self::Profile | Self::ProfileSkewed => 200,
+            Self::Feed | Self::OlderFeed | Self::Followers => 20,
+            Self::Comments => 80,
         }
     }
 }
@@ -122,11 +122,12 @@ impl Asked {
 
     /// Measures one round of `case`, and some that are not counted before it, so that what it needs
     /// is where it is when it has been asked for a while.
-    pub(crate) fn measure(&mut self, case: Case, share: f64) -> Result<Sample> {
-        let count = ((case.operations() as f64 * share) as usize).max(BATCH);
+    pub(crate) fn measure(&mut self, case: Case, percent: usize) -> Result<Sample> {
+        let batches = (case.batches() * percent / 100).max(1);
+        let count = batches * BATCH;
         match case {
-            Case::Like => self.likes(count, false),
-            Case::LikeSkewed => self.likes(count, true),
+            Case::Like => self.likes(batches, false),
+            Case::LikeSkewed => self.likes(batches, true),
             _ => {
                 self.ask(case, count / 4)?;
                 let mut meter = Meter::new(self.store.state())?;
@@ -188,9 +189,8 @@ impl Asked {
 
     /// Likes that are new, in rounds; they are taken back, uncounted, so that the state stays as
     /// large as it is and a small one does not run out of them.
-    fn likes(&mut self, count: usize, is_skewed: bool) -> Result<Sample> {
+    fn likes(&mut self, batches: usize, is_skewed: bool) -> Result<Sample> {
         let mut meter = Meter::new(self.store.state())?;
-        let batches = count.div_ceil(BATCH);
         for _ in 0..batches {
             let pairs = self.new_pairs(is_skewed);
             let like = |video| Operation::Like(Like { video });

@@ -2,7 +2,7 @@
 //! their videos, and then all else mixed.
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
@@ -23,6 +23,8 @@ use crate::plan::{Kind, Plan};
 
 /// Commands that are applied and committed together while a state is built.
 const ROUND: usize = 256;
+/// Where nobody watches a bar, a line is printed after so many.
+const TELL_EVERY: usize = 250_000;
 /// Beside a state: it is complete.
 const BUILT: &str = "built";
 
@@ -42,6 +44,17 @@ pub(crate) struct Filler {
     round: Vec<Command>,
     bar: ProgressBar,
     commands: usize,
+    began: Instant,
+    /// Processor time of this process when it began.
+    before: Duration,
+    told: Told,
+}
+
+/// What the last printed line told.
+#[derive(Default)]
+struct Told {
+    commands: usize,
+    used: Duration,
 }
 
 impl Filler {
@@ -60,6 +73,9 @@ impl Filler {
             round: Vec::with_capacity(ROUND),
             bar,
             commands: 0,
+            began: Instant::now(),
+            before: meter::process_time(),
+            told: Told::default(),
         })
     }
 
@@ -80,7 +96,28 @@ impl Filler {
         if !round.is_empty() {
             self.store.apply(round)?;
         }
+        if self.commands >= self.told.commands + TELL_EVERY {
+            self.tell();
+        }
         self.store.sweep_if_due()
+    }
+
+    /// How far it is, and what the commands since the last time cost.
+    fn tell(&mut self) {
+        let used = meter::process_time() - self.before;
+        let commands = self.commands - self.told.commands;
+        if self.bar.is_hidden() {
+            eprintln!(
+                "{} commands, {:.0} s, the last {commands} at {:.1} µs of processor each",
+                self.commands,
+                self.began.elapsed().as_secs_f64(),
+                per_command(used - self.told.used, commands)
+            );
+        }
+        self.told = Told {
+            commands: self.commands,
+            used,
+        };
     }
 
     /// Registers so many users and reads their ids back.
@@ -96,14 +133,24 @@ impl Filler {
     }
 
     /// Waits until the state has come to rest, and marks it as complete.
-    fn finish(mut self, dir: &Path) -> Result<usize> {
+    fn finish(mut self, dir: &Path) -> Result<Building> {
         self.flush()?;
         self.store.state().make_durable()?;
         meter::settle();
         self.bar.finish_and_clear();
         fs::write(dir.join(BUILT), b"")?;
-        Ok(self.commands)
+        let used = meter::process_time() - self.before;
+        Ok(Building {
+            commands: self.commands,
+            seconds: self.began.elapsed().as_secs_f64(),
+            process_us: per_command(used, self.commands),
+        })
     }
+}
+
+/// µs
+fn per_command(used: Duration, commands: usize) -> f64 {
+    used.as_secs_f64() * 1e6 / commands.max(1) as f64
 }
 
 /// Has it been built before?
@@ -118,18 +165,12 @@ pub(crate) fn build(
     commands: usize,
     fill: impl FnOnce(&mut Filler) -> Result<()>,
 ) -> Result<Building> {
-    let (began, before) = (Instant::now(), meter::process_time());
     let mut filler = Filler::new(dir, options, commands)?;
     fill(&mut filler)?;
-    let commands = filler.finish(dir)?;
-    let used = meter::process_time() - before;
-    let building = Building {
-        commands,
-        seconds: began.elapsed().as_secs_f64(),
-        process_us: used.as_secs_f64() * 1e6 / commands.max(1) as f64,
-    };
+    let building = filler.finish(dir)?;
     eprintln!(
-        "built: {commands} commands into {} in {:.0} s, {:.1} µs of processor each",
+        "built: {} commands into {} in {:.0} s, {:.1} µs of processor each",
+        building.commands,
         dir.display(),
         building.seconds,
         building.process_us

@@ -49,9 +49,9 @@ struct Flags {
     /// Only these cases.
     #[arg(long, value_delimiter = ',')]
     only: Vec<String>,
-    /// How much of the usual number of operations a round has.
-    #[arg(long, default_value_t = 1.0)]
-    share: f64,
+    /// How much of the usual number of operations a round has; of a quick try, less.
+    #[arg(long, default_value_t = 100)]
+    percent: usize,
     /// The state's cache of blocks; the default is the node's.
     #[arg(long, default_value_t = Options::default().block_cache_bytes >> 20)]
     block_cache_mib: usize,
@@ -128,7 +128,7 @@ fn by_size(flags: &Flags, report: &mut Report) -> Result<()> {
                 continue;
             }
             for (name, asked) in &mut states {
-                let sample = asked.measure(case, flags.share)?;
+                let sample = asked.measure(case, flags.percent)?;
                 if round > 0 {
                     report.add(case.name(), name, sample);
                 }
