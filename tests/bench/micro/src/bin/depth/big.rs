@@ -154,14 +154,14 @@ pub(crate) fn fill(filler: &mut Filler, size: usize) -> Result<()> {
     for number in 0..size {
         let fan = Some(token(FANS + number));
         for (side, every) in conversing {
-            if number % every != 0 {
+            if !number.is_multiple_of(every) {
                 continue;
             }
             let star = world.users[side.number()];
             let video = world.videos[side.number()];
             filler.push(fan, Operation::Follow(Follow { user: star }))?;
             filler.push(fan, Operation::Like(Like { video }))?;
-            if number % (every * LIKES_PER_COMMENT) == 0 || side == Side::Small {
+            if number.is_multiple_of(every * LIKES_PER_COMMENT) || side == Side::Small {
                 filler.push(fan, comment_on(&world, side))?;
             }
             let (from, send) = send(&world, side, number / every);
@@ -195,7 +195,7 @@ fn comment_on(world: &World, side: Side) -> Operation {
 /// Both in turn.
 fn send(world: &World, side: Side, number: usize) -> (Option<model::token::TokenHash>, Operation) {
     let [one, two, _] = side.talkers();
-    let (from, to) = if number % 2 == 0 {
+    let (from, to) = if number.is_multiple_of(2) {
         (one, two)
     } else {
         (two, one)

@@ -58,6 +58,9 @@ struct Flags {
     /// The state's cache of values; the default is the node's.
     #[arg(long, default_value_t = Options::default().value_cache_bytes >> 20)]
     value_cache_mib: usize,
+    /// One of the state's two write buffers; the default is the node's.
+    #[arg(long, default_value_t = Options::default().write_buffer_bytes >> 20)]
+    write_buffer_mib: usize,
 }
 
 impl Flags {
@@ -65,6 +68,7 @@ impl Flags {
         Options {
             block_cache_bytes: self.block_cache_mib << 20,
             value_cache_bytes: self.value_cache_mib << 20,
+            write_buffer_bytes: self.write_buffer_mib << 20,
             ..Options::default()
         }
     }

@@ -49,6 +49,8 @@ pub(crate) struct Ratio {
     pub(crate) goal: Option<f64>,
     pub(crate) by_thread: Spread,
     pub(crate) by_process: Spread,
+    /// What it costs more, µs of the thread.
+    pub(crate) more_us: Spread,
 }
 
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -128,6 +130,12 @@ impl Report {
                 Some(background) => sample.thread_us + background,
                 None => sample.process_us,
             }),
+            more_us: Spread::of(
+                large
+                    .iter()
+                    .zip(small)
+                    .map(|(large, small)| large.thread_us - small.thread_us),
+            ),
         });
     }
 
@@ -211,7 +219,15 @@ impl Report {
     }
 
     fn compared(&self) -> Table {
-        let mut table = table(&["case", "ratio", "thread", "all threads", "goal", ""]);
+        let mut table = table(&[
+            "case",
+            "ratio",
+            "thread",
+            "all threads",
+            "more µs",
+            "goal",
+            "",
+        ]);
         for ratio in &self.ratios {
             let verdict = ratio.goal.map(|goal| match ratio.by_thread.median <= goal {
                 true => "met",
@@ -222,6 +238,7 @@ impl Report {
                 format!("{} ÷ {}", ratio.of, ratio.to),
                 ratio.by_thread.text(2),
                 ratio.by_process.text(2),
+                ratio.more_us.text(1),
                 ratio.goal.map_or(String::new(), |goal| format!("≤ {goal}")),
                 verdict.unwrap_or_default().to_owned(),
             ]);
