@@ -105,6 +105,10 @@ impl Case {
             Self::Friends => "friends of who talks",
         }
     }
+
+    pub(crate) fn is_write(self) -> bool {
+        matches!(self, Self::Follow | Self::Like | Self::Comment | Self::Send)
+    }
 }
 
 impl Side {
@@ -243,16 +247,14 @@ impl Asked {
     }
 
     pub(crate) fn measure(&mut self, case: Case, side: Side) -> Result<Sample> {
-        match case {
-            Case::Follow | Case::Like | Case::Comment | Case::Send => self.write(case, side),
-            _ => {
-                let part = self.part(case, side)?;
-                self.read(case, side, part, READS / 4)?;
-                let mut meter = Meter::new(self.store.state())?;
-                meter.run(READS, || self.read(case, side, part, READS))?;
-                Ok(meter.sample())
-            }
+        if case.is_write() {
+            return self.write(case, side);
         }
+        let part = self.part(case, side)?;
+        self.read(case, side, part, READS / 4)?;
+        let mut meter = Meter::new(self.store.state())?;
+        meter.run(READS, || self.read(case, side, part, READS))?;
+        Ok(meter.sample())
     }
 
     /// Writes in rounds, of which all but messages are taken back, uncounted.
