@@ -247,3 +247,19 @@ fn late_publish(world: &mut World, number: usize) -> Command {
     };
     world.command(Some("alice"), Operation::Publish(publish))
 }
+
+/// One entry may carry a request, what came after it, and its repeat.
+#[test]
+fn a_repeat_in_the_same_batch_does_nothing() {
+    let mut world = World::default();
+    world.register("alice");
+    let publish = late_publish(&mut world, 1);
+    let batch = apply_all(&world.memory, [publish.clone(), publish]).unwrap();
+    assert!(matches!(batch.replies[0], Reply::Published { .. }));
+    assert_eq!(batch.replies[0], batch.replies[1]);
+    world.memory.commit(batch.changes);
+    assert_eq!(
+        feed::before(&world.memory, None, None, ALL).unwrap().len(),
+        1
+    );
+}

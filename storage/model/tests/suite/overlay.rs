@@ -75,6 +75,7 @@ proptest! {
         let many = overlay.get_many(&keys).unwrap();
         for (key, value) in keys.iter().zip(many) {
             prop_assert_eq!(overlay.get(key).unwrap(), all.get(key).cloned());
+            prop_assert_eq!(overlay.get_once(key).unwrap(), all.get(key).cloned());
             prop_assert_eq!(value, all.get(key).cloned());
         }
     }
