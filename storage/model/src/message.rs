@@ -96,6 +96,15 @@ pub fn between(
     wanted.collect::<Result<Vec<_>, _>>().map(Some)
 }
 
+/// The heads of the conversations that `user` has with each of `peers`, in their order.
+pub(crate) fn heads_of(
+    view: &impl View,
+    user: UserId,
+    peers: &[UserId],
+) -> Result<Vec<Option<record::Conversation>>, Fault> {
+    view.read_many(peers.iter().map(|&peer| Pair::of(user, peer).head()))
+}
+
 /// The last message that `user` has with each of `peers`, in their order.
 pub(crate) fn last_of(
     view: &impl View,
@@ -103,7 +112,7 @@ pub(crate) fn last_of(
     peers: &[UserId],
 ) -> Result<Vec<Option<record::Message>>, Fault> {
     let pairs: Vec<_> = peers.iter().map(|&peer| Pair::of(user, peer)).collect();
-    let heads = view.read_many(pairs.iter().map(|pair| pair.head()))?;
+    let heads = heads_of(view, user, peers)?;
     // No message has the number 0, so it stands for none.
     let numbers = heads
         .iter()
