@@ -27,6 +27,9 @@ use crate::report::{Report, State};
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
+/// Fewer users run out of new likes, and fewer videos are no page of the feed.
+const OBJECTS_MIN: usize = 10_000;
+
 #[derive(Parser)]
 #[command(name = "depth", about = "Measures how cost grows with what is stored")]
 struct Flags {
@@ -94,6 +97,8 @@ fn main() -> Result<()> {
     };
     let unknown = flags.only.iter().find(|only| !known(only));
     ensure!(unknown.is_none(), "there is no case {unknown:?}");
+    let is_enough = flags.objects.iter().all(|objects| *objects >= OBJECTS_MIN);
+    ensure!(is_enough, "a state has at least {OBJECTS_MIN} objects");
     fs::create_dir_all(&flags.dir)?;
     let mut report = Report {
         command: std::env::args().collect::<Vec<_>>().join(" "),
