@@ -130,17 +130,22 @@ pub(crate) fn process_time() -> Duration {
 }
 
 /// Waits until flushes and compactions are through: until the process has used next to no processor
-/// time for a second.
+/// time for a second, ten minutes at most.
 pub(crate) fn settle() {
+    const LOOKS_MAX: usize = 6_000;
     const LOOK_EVERY: Duration = Duration::from_millis(100);
     const QUIET: Duration = Duration::from_millis(2);
     let (mut quiet, mut last) = (0, process_time());
-    while quiet < 10 {
+    for _ in 0..LOOKS_MAX {
+        if quiet == 10 {
+            return;
+        }
         std::thread::sleep(LOOK_EVERY);
         let now = process_time();
         quiet = if now - last < QUIET { quiet + 1 } else { 0 };
         last = now;
     }
+    eprintln!("not at rest after ten minutes: what follows holds work of before");
 }
 
 /// Bytes of all files below `dir`.
