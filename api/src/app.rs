@@ -36,6 +36,8 @@ pub struct Parts {
     pub clock: Arc<dyn Clock>,
     pub random: Arc<dyn Random>,
     pub blocking: Arc<dyn Blocking>,
+    /// For password hashes, as many at once as the options say.
+    pub hashing: Arc<dyn Blocking>,
     /// Who looks at uploaded videos.
     pub studio: Studio,
     /// An own directory for uploads under way. What is in it is deleted at the start.
@@ -99,7 +101,7 @@ impl App {
         let understood = options.understand()?;
         let hasher = Hasher::new(
             &options.password,
-            Arc::clone(&parts.blocking),
+            Arc::clone(&parts.hashing),
             &*parts.random,
         )?;
         Ok(Self(Arc::new(Inner {

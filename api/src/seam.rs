@@ -61,7 +61,36 @@ impl Blocking for ThreadPool {
     }
 }
 
-/// The work panicked, or the pool is shutting down.
+/// A thread for each piece of work, at a low priority: whatever else this node does goes first.
+///
+/// For long computations of which few run at once, since nothing here bounds their number.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct QuietThreads;
+
+/// How much more patient than others a thread is (`nice`). It still gets about a tenth of what an
+/// ordinary thread gets on a processor that both want all the time.
+const PATIENCE: i32 = 10;
+
+impl Blocking for QuietThreads {
+    fn start(&self, work: Box<dyn FnOnce() + Send>) {
+        let quiet = move || {
+            // On Linux this is of the thread alone.
+            if let Err(error) = rustix::process::nice(PATIENCE) {
+                tracing::debug!(%error, "work that should wait for others does not");
+            }
+            work();
+        };
+        let started = std::thread::Builder::new()
+            .name("quiet".to_owned())
+            .spawn(quiet);
+        // Who waits for the work is told that it was given up.
+        if let Err(error) = started {
+            tracing::error!(%error, "a thread could not be started");
+        }
+    }
+}
+
+/// The work panicked, no thread could be started for it, or the pool is shutting down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the work was given up")]
 pub(crate) struct GivenUp;
@@ -87,6 +116,20 @@ mod tests {
         assert_eq!(run(&pool, || 6 * 7).await, Ok(42));
         assert_eq!(
             run(&pool, || panic!("on purpose")).await,
+            Err::<(), _>(GivenUp)
+        );
+    }
+
+    #[tokio::test]
+    async fn quiet_work_goes_behind_other_work_and_nothing_else_does() {
+        let quiet: Arc<dyn Blocking> = Arc::new(QuietThreads);
+        let patience = || rustix::process::nice(0).unwrap();
+        let own = patience();
+        let most = 19;
+        assert_eq!(run(&quiet, patience).await, Ok((own + PATIENCE).min(most)));
+        assert_eq!(patience(), own);
+        assert_eq!(
+            run(&quiet, || panic!("on purpose")).await,
             Err::<(), _>(GivenUp)
         );
     }

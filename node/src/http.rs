@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use api::Load;
-use api::seam::{SystemRandom, ThreadPool};
+use api::seam::{QuietThreads, SystemRandom, ThreadPool};
 use api::sweeper::Sweeper;
 use axum::Router;
 use gossip::members::Members;
@@ -70,6 +70,7 @@ pub(crate) fn front(parts: Parts) -> Result<Front> {
             clock: parts.clock,
             random,
             blocking: Arc::new(ThreadPool),
+            hashing: Arc::new(QuietThreads),
             studio: studio(own, &parts.config),
             spool: parts.data.join("spool"),
             room: Arc::new(move || !room::look(&spool_reserve).is_low),

@@ -166,6 +166,7 @@ impl Node {
                 clock: Arc::new(SystemClock),
                 random: Arc::new(SystemRandom),
                 blocking: Arc::new(ThreadPool),
+                hashing: Arc::new(ThreadPool),
                 studio: Studio::new(env!("CARGO_BIN_EXE_api-cover-child"), None::<&str>),
                 spool: spool.path().to_owned(),
                 room: Arc::new(move || room.load(Ordering::Relaxed)),

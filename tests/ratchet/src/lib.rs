@@ -280,6 +280,7 @@ fn router(replica: &Replica, dir: &std::path::Path) -> Router {
         clock: Arc::new(SystemClock),
         random: Arc::new(SystemRandom),
         blocking: Arc::new(ThreadPool),
+        hashing: Arc::new(ThreadPool),
         studio: Studio::new("none", None::<&str>),
         spool: dir.join("spool"),
         room: Arc::new(|| true),

@@ -260,6 +260,7 @@ impl Boot {
                 clock: Arc::clone(&self.clock) as Arc<dyn raft::clock::Clock>,
                 random: Arc::new(Seeded::new(ground.seed, &purpose)),
                 blocking: Arc::new(InPlace),
+                hashing: Arc::new(InPlace),
                 studio: Studio::new("/nonexistent", None::<&str>),
                 spool: ground.spool.clone(),
                 room: Arc::new(|| true),
