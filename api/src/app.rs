@@ -13,6 +13,7 @@ use raft::replica::Replica;
 use storage::blob::Blobs;
 use tokio::sync::watch;
 
+use crate::arrivals::Arrivals;
 use crate::base::Base;
 use crate::body::Drain;
 use crate::front::FrontPages;
@@ -94,6 +95,7 @@ pub(crate) struct Inner {
     pub(crate) feed_head: FeedHead,
     pub(crate) front_pages: FrontPages,
     pub(crate) meters: Meters,
+    pub(crate) arrivals: Arrivals,
 }
 
 impl App {
@@ -118,6 +120,7 @@ impl App {
             feed_head: FeedHead::default(),
             front_pages: FrontPages::default(),
             meters: Meters::default(),
+            arrivals: Arrivals::default(),
             options,
             parts,
         })))

@@ -1,6 +1,7 @@
 //! One request as its handler sees it: what was sent, who asks, and the three things that can be
 //! done about it: read, write, answer.
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::extract::{FromRequest, Request};
 use axum::response::{IntoResponse, Response};
@@ -34,7 +35,7 @@ pub(crate) struct Call {
     level: Option<Level>,
     /// The position that the client sent.
     sent: Option<Position>,
-    footprint: Footprint,
+    pub(crate) footprint: Footprint,
 }
 
 /// What a client says of who it is.
@@ -360,6 +361,8 @@ pub(crate) struct Steps {
     pub(crate) position: Option<Position>,
     pub(crate) fate: Fate,
     pub(crate) user: Option<UserId>,
+    /// As the client asked for: no slowness of this node.
+    pub(crate) waited: Duration,
 }
 
 impl Footprint {
@@ -373,6 +376,11 @@ impl Footprint {
 
     fn saw(&self, position: Position) {
         self.change(|steps| steps.position = steps.position.max(Some(position)));
+    }
+
+    /// So much of the request's time went by in waiting for something to happen.
+    pub(crate) fn waited(&self, time: Duration) {
+        self.change(|steps| steps.waited += time);
     }
 
     fn set_fate(&self, fate: Fate) {

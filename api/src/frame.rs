@@ -115,7 +115,7 @@ impl About {
     /// many there were is in the metrics, and a line costs as much as a tenth of a like. Nothing that
     /// a client wrote is in it but its address, cut to its household's.
     fn tell(&self, app: &App, response: &Response, steps: Steps, started: Instant) {
-        let elapsed = started.elapsed();
+        let elapsed = started.elapsed().saturating_sub(steps.waited);
         let status = response.status().as_u16();
         let code = response
             .extensions()

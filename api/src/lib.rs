@@ -6,6 +6,7 @@
 //! stands around it). All answers that say no are in `error`.
 mod address;
 mod app;
+mod arrivals;
 mod base;
 mod body;
 mod call;

@@ -39,6 +39,10 @@ pub struct Options {
     pub friends_max: usize,
     /// The most messages in one answer.
     pub chat_messages_max: usize,
+    /// The longest that a chat poll may wait for a message, and no longer than a request may take.
+    pub chat_wait_ms_max: u64,
+    /// Chat polls that may wait; more are answered at once.
+    pub chat_waiting_max: usize,
     /// A chat poll also returns what the poller sent, for clients that do not show it themselves.
     pub chat_poll_includes_own: bool,
     /// `/readyz` says no while more log entries than this are committed and not applied here.
@@ -128,6 +132,8 @@ impl Default for Options {
             list_items_max: 1_000_000,
             friends_max: 10_000,
             chat_messages_max: 1_000,
+            chat_wait_ms_max: 20_000,
+            chat_waiting_max: 2_048,
             chat_poll_includes_own: false,
             ready_lag_entries_max: 10_000,
             ready_timeout_ms: 1_000,
@@ -242,6 +248,12 @@ impl Options {
 
     pub(crate) fn read_timeout(&self) -> Duration {
         Duration::from_millis(self.read_timeout_ms)
+    }
+
+    /// A poll that waited still has to read.
+    pub(crate) fn chat_wait(&self) -> Duration {
+        let rest_ms = self.request_timeout_ms.saturating_sub(self.read_timeout_ms);
+        Duration::from_millis(self.chat_wait_ms_max.min(rest_ms))
     }
 
     pub(crate) fn write_timeout(&self) -> Duration {
