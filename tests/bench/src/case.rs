@@ -32,11 +32,11 @@ pub(crate) enum What {
 }
 
 /// How operations are started.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Speed {
     Closed,
-    /// An open loop at half of what the case of this name reached in the closed one.
-    HalfOf(&'static str),
+    /// An open loop at a part of what the case of this name reached in the closed one.
+    PartOf(&'static str, f64),
 }
 
 /// One line of the result.
@@ -68,25 +68,48 @@ const fn plain(name: &'static str, path: &'static str, is_post: bool) -> Scenari
     }
 }
 
-/// Open loops: name, at whom, operation, half of what, beside whom.
-const OPEN: [(&str, Target, Scenario, &str, Option<Scenario>); 5] = [
-    ("hello-open", Target::Web, HELLO, "read", None),
-    ("read-open", Target::Cluster, Scenario::Read, "read", None),
-    (
-        "read+like",
-        Target::Cluster,
-        Scenario::Read,
-        "read",
-        Some(Scenario::Like),
-    ),
-    (
-        "read+login",
-        Target::Cluster,
-        Scenario::Read,
-        "read",
-        Some(Scenario::Login),
-    ),
-    ("like-open", Target::Cluster, Scenario::Like, "like", None),
+/// An open loop.
+struct Open {
+    name: &'static str,
+    target: Target,
+    scenario: Scenario,
+    /// So much of what this case reached in the closed loop.
+    part: f64,
+    base: &'static str,
+    beside: Option<Scenario>,
+}
+
+const fn half(name: &'static str, scenario: Scenario, base: &'static str) -> Open {
+    Open {
+        name,
+        target: Target::Cluster,
+        scenario,
+        part: 0.5,
+        base,
+        beside: None,
+    }
+}
+
+const OPEN: [Open; 6] = [
+    Open {
+        target: Target::Web,
+        ..half("hello-open", HELLO, "read")
+    },
+    half("read-open", Scenario::Read, "read"),
+    Open {
+        beside: Some(Scenario::Like),
+        ..half("read+like", Scenario::Read, "read")
+    },
+    Open {
+        beside: Some(Scenario::Login),
+        ..half("read+login", Scenario::Read, "read")
+    },
+    half("like-open", Scenario::Like, "like"),
+    // How long a message takes, not how many the cluster can take.
+    Open {
+        part: 0.1,
+        ..half("chat-wait-open", Scenario::ChatWait, "chat")
+    },
 ];
 
 /// In the order in which a round goes through them: closed loops first, since open ones go by what
@@ -115,19 +138,19 @@ pub(crate) fn cases(run: &Run, has_etcd: bool, has_stack: bool) -> Vec<Case> {
         })
         .filter(|case| is_sensible(&case.name, case.connections))
         .collect();
-    for (name, target, scenario, base, beside) in OPEN {
+    for open in OPEN {
         let is_there = |name: &str| has_base(&cases, name);
-        if is_wanted(run, name)
-            && is_there(base)
-            && beside.is_none_or(|scenario| is_there(scenario.name()))
+        if is_wanted(run, open.name)
+            && is_there(open.base)
+            && open.beside.is_none_or(|scenario| is_there(scenario.name()))
         {
             cases.push(Case {
-                name: name.to_owned(),
-                target,
-                what: What::Http(scenario),
+                name: open.name.to_owned(),
+                target: open.target,
+                what: What::Http(open.scenario),
                 connections: USUAL,
-                speed: Speed::HalfOf(base),
-                beside,
+                speed: Speed::PartOf(open.base, open.part),
+                beside: open.beside,
             });
         }
     }
@@ -135,8 +158,12 @@ pub(crate) fn cases(run: &Run, has_etcd: bool, has_stack: bool) -> Vec<Case> {
 }
 
 /// A password hash takes tens of milliseconds of a whole processor, an upload a process of its own:
-/// at 256 connections all would be refused, as they should.
+/// at 256 connections all would be refused, as they should. And many who wait at once tell of the
+/// sender's rate only.
 fn is_sensible(name: &str, connections: usize) -> bool {
+    if name == Scenario::ChatWait.name() {
+        return connections == 1;
+    }
     connections <= USUAL || !["register", "login", "publish"].contains(&name)
 }
 
@@ -164,7 +191,7 @@ pub(crate) fn unknown(only: &[String]) -> Vec<&str> {
                 .any(|(_, scenario)| scenario.name() == name)
             || Deed::ALL.iter().any(|deed| deed.name() == name)
             || stack::Deed::ALL.iter().any(|deed| deed.name() == name)
-            || OPEN.iter().any(|(open, ..)| *open == name)
+            || OPEN.iter().any(|open| open.name == name)
             || [FAILOVER, SCALING].contains(&name)
     };
     only.iter()

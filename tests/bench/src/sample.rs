@@ -26,7 +26,7 @@ pub(crate) struct Sample {
     pub(crate) resident_bytes: u64,
 }
 
-/// What closed loops reached, by case: open ones go at half of it, the same in all rounds.
+/// What closed loops reached, by case: open ones go at a part of it, the same in all rounds.
 #[derive(Default)]
 pub(crate) struct Rates(BTreeMap<String, f64>);
 
@@ -39,11 +39,11 @@ impl Rates {
         }
     }
 
-    fn half(&self, name: &str) -> Result<Pace> {
+    fn part(&self, name: &str, part: f64) -> Result<Pace> {
         let rate = self.0.get(name);
         let rate = rate.with_context(|| format!("{name} was not measured in a closed loop"))?;
         Ok(Pace::Open {
-            per_second: (rate / 2.0).max(1.0),
+            per_second: (rate * part).max(1.0),
         })
     }
 }
@@ -60,7 +60,7 @@ pub(crate) fn take(
         connections: case.connections,
         pace: match case.speed {
             Speed::Closed => Pace::Closed,
-            Speed::HalfOf(name) => rates.half(name)?,
+            Speed::PartOf(name, part) => rates.part(name, part)?,
         },
         until: Until::Time(Duration::from_secs_f64(seconds)),
         warm_up: Duration::from_secs_f64(seconds / 5.0),
@@ -118,7 +118,7 @@ fn disturb(stage: &Stage, scenario: Scenario, plan: &Plan, rates: &Rates) -> Res
     };
     let plan = Plan {
         connections: BESIDE,
-        pace: rates.half(scenario.name())?,
+        pace: rates.part(scenario.name(), 0.5)?,
         seed: plan.seed + 1_000,
         ..*plan
     };

@@ -144,6 +144,8 @@ pub struct Client {
     pub dice: Dice,
     /// Stamp of the last chat message that was seen.
     pub last_message: i64,
+    /// Somebody at another node, for what takes two.
+    pub other: Option<Box<Client>>,
     node: Node,
     position: Option<HeaderValue>,
     sender: Option<SendRequest<Full<Bytes>>>,
@@ -155,6 +157,7 @@ impl Client {
             index,
             dice: Dice::new(seed ^ (index as u64).wrapping_mul(0x5851_f42d_4c95_7f2d)),
             last_message: 0,
+            other: None,
             node,
             position: None,
             sender: None,

@@ -18,6 +18,8 @@ pub enum Scenario {
     Comment,
     /// A message is sent, and the other side's poll gets it: two requests.
     Chat,
+    /// A message is sent while the other side's poll waits for it at another node: until that has it.
+    ChatWait,
     /// A new user registers and logs in: two password hashes.
     Register,
     /// Somebody logs in.
@@ -49,12 +51,13 @@ pub enum Scenario {
 
 impl Scenario {
     /// All of the contract's, in the order in which they are shown.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::Like,
         Self::LikeHot,
         Self::Follow,
         Self::Comment,
         Self::Chat,
+        Self::ChatWait,
         Self::Register,
         Self::Login,
         Self::Feed,
@@ -75,6 +78,7 @@ impl Scenario {
             Self::Follow => "follow",
             Self::Comment => "comment",
             Self::Chat => "chat",
+            Self::ChatWait => "chat-wait",
             Self::Register => "register",
             Self::Login => "login",
             Self::Feed => "feed",
@@ -88,6 +92,11 @@ impl Scenario {
             Self::Media => "media",
             Self::Plain { name, .. } => name,
         }
+    }
+
+    /// Needs a second connection.
+    pub(crate) fn takes_two(self) -> bool {
+        self == Self::ChatWait
     }
 
     /// Finds one of [`Self::ALL`] by its name.
@@ -106,6 +115,7 @@ impl Scenario {
             Self::Follow => follow(world, client).await,
             Self::Comment => comment(world, client).await,
             Self::Chat => chat(world, client).await,
+            Self::ChatWait => chat_wait(world, client).await,
             Self::Register => register(world, client).await,
             Self::Login => {
                 let name = world.login_name(client.dice.roll());
@@ -175,31 +185,91 @@ async fn comment(world: &World, client: &mut Client) -> Result<(), Trouble> {
     post(client, path).await
 }
 
-/// Each connection has a conversation of its own, if there are users enough.
-async fn chat(world: &World, client: &mut Client) -> Result<(), Trouble> {
-    let (sender, receiver) = (
-        world.user(client.index * 2),
-        world.user(client.index * 2 + 1),
-    );
-    let word = client.dice.roll();
-    let path = format!(
-        "/douyin/message/action/?token={}&to_user_id={}&action_type=1&content=hello+{word}",
-        sender.token, receiver.id
-    );
-    post(client, path).await?;
-    let path = format!(
-        "/douyin/message/chat/?token={}&to_user_id={}&pre_msg_time={}",
-        receiver.token, sender.id, client.last_message
-    );
-    let body = client.send(Ask::get(path).kept()).await?;
-    let text = std::str::from_utf8(&body).map_err(|_| Trouble::Wrong("no UTF-8"))?;
-    if !text.contains(&format!("hello {word}")) {
-        return Err(Trouble::Wrong(
-            "the poll misses a message that was acknowledged",
-        ));
+/// Who talks to whom: each connection has a conversation of its own, if there are users enough.
+struct Talk<'a> {
+    sender: &'a User,
+    receiver: &'a User,
+    word: u64,
+}
+
+impl<'a> Talk<'a> {
+    fn new(world: &'a World, client: &mut Client) -> Self {
+        Self {
+            sender: world.user(client.index * 2),
+            receiver: world.user(client.index * 2 + 1),
+            word: client.dice.roll(),
+        }
     }
-    client.last_message = last_number(text, "\"create_time\":")
-        .ok_or(Trouble::Wrong("a message without its time"))?;
+
+    fn message(&self) -> Ask {
+        Ask::post(format!(
+            "/douyin/message/action/?token={}&to_user_id={}&action_type=1&content=hello+{}",
+            self.sender.token, self.receiver.id, self.word
+        ))
+    }
+
+    /// For what came after `last`; waits for it so long.
+    fn poll(&self, last: i64, wait_ms: u64) -> Ask {
+        let (token, peer) = (&self.receiver.token, self.sender.id);
+        let wait = match wait_ms {
+            0 => String::new(),
+            wait_ms => format!("&wait_ms={wait_ms}"),
+        };
+        let path = format!(
+            "/douyin/message/chat/?token={token}&to_user_id={peer}&pre_msg_time={last}{wait}"
+        );
+        Ask::get(path).kept()
+    }
+
+    /// The stamp of the last message in an answer, which must have this one's in it.
+    fn last_with_this(&self, answer: &[u8]) -> Result<i64, Trouble> {
+        let text = std::str::from_utf8(answer).map_err(|_| Trouble::Wrong("no UTF-8"))?;
+        if !text.contains(&format!("hello {}", self.word)) {
+            return Err(Trouble::Wrong(
+                "the poll misses a message that was acknowledged",
+            ));
+        }
+        last_number(text, STAMP).ok_or(Trouble::Wrong("a message without its time"))
+    }
+}
+
+/// Behind it an answer has a message's stamp.
+const STAMP: &str = "\"create_time\":";
+
+async fn chat(world: &World, client: &mut Client) -> Result<(), Trouble> {
+    let talk = Talk::new(world, client);
+    client.send(talk.message()).await?;
+    let answer = client.send(talk.poll(client.last_message, 0)).await?;
+    client.last_message = talk.last_with_this(&answer)?;
+    Ok(())
+}
+
+/// Longer than a message can take.
+const WAIT_MS: u64 = 10_000;
+
+async fn chat_wait(world: &World, client: &mut Client) -> Result<(), Trouble> {
+    let talk = Talk::new(world, client);
+    let mut other = client
+        .other
+        .take()
+        .ok_or(Trouble::Wrong("nobody to wait"))?;
+    let delivered = deliver(&talk, client, &mut other).await;
+    client.other = Some(other);
+    delivered
+}
+
+async fn deliver(talk: &Talk<'_>, client: &mut Client, other: &mut Client) -> Result<(), Trouble> {
+    if other.last_message == 0 {
+        // What others wrote here before is not waited for.
+        let before = other.send(talk.poll(0, 0)).await?;
+        let before = String::from_utf8_lossy(&before);
+        other.last_message = last_number(&before, STAMP).unwrap_or(1);
+    }
+    let poll = other.send(talk.poll(other.last_message, WAIT_MS));
+    // The poll is on its way first.
+    let (answer, sent) = tokio::join!(poll, client.send(talk.message()));
+    sent?;
+    other.last_message = talk.last_with_this(&answer?)?;
     Ok(())
 }
 

@@ -47,10 +47,11 @@ impl Work for Api {
     }
 
     async fn connect(&self, index: usize, seed: u64) -> Result<Client, Trouble> {
-        let node = self.nodes.get(index % self.nodes.len().max(1));
-        let node = node.ok_or_else(|| Trouble::Broken("no node to ask".to_owned()))?;
-        let mut client = Client::new(index, node.clone(), seed);
-        client.connect().await?;
+        let mut client = self.connect_to(index, index, seed).await?;
+        if self.scenario.takes_two() {
+            let other = self.connect_to(index + 1, index, seed).await?;
+            client.other = Some(Box::new(other));
+        }
         Ok(client)
     }
 
@@ -58,5 +59,15 @@ impl Work for Api {
         let became = self.scenario.perform(&self.world, client).await;
         self.world.count_done();
         became
+    }
+}
+
+impl Api {
+    async fn connect_to(&self, place: usize, index: usize, seed: u64) -> Result<Client, Trouble> {
+        let node = self.nodes.get(place % self.nodes.len().max(1));
+        let node = node.ok_or_else(|| Trouble::Broken("no node to ask".to_owned()))?;
+        let mut client = Client::new(index, node.clone(), seed);
+        client.connect().await?;
+        Ok(client)
     }
 }

@@ -43,6 +43,8 @@ enum Side {
 /// What is judged.
 enum Measure {
     Ratio(Side, Side),
+    /// A time of microseconds, in milliseconds.
+    Ms(Side),
     /// Bytes that the disk wrote per operation ÷ three records.
     Written(&'static str),
     FailoverSeconds,
@@ -147,6 +149,10 @@ impl Measure {
             Self::Ratio(top, bottom) => {
                 let (top, bottom) = (top.values(results)?, bottom.values(results)?);
                 Ok(ratios(top, bottom).collect())
+            }
+            Self::Ms(side) => {
+                let us = side.values(results)?;
+                Ok(us.into_iter().map(|us| us / 1e3).collect())
             }
             Self::Written(case) => {
                 let line = line(results, case, USUAL)?;
