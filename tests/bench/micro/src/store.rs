@@ -6,6 +6,10 @@ use anyhow::{Result, ensure};
 use bytes::Bytes;
 use model::apply::apply_all;
 use model::command::{Command, Operation, Reply, RequestId};
+use model::key::{Key as _, Watermarks};
+use model::overlay::Changes;
+use model::read::Read as _;
+use model::record::Record as _;
 use model::sweep::Sweep;
 use model::time::{Timestamp, log_time};
 use model::token::TokenHash;
@@ -20,7 +24,10 @@ const COMMANDS_PER_MS: u64 = 1;
 /// The node sweeps what has expired every 30 s, 1,000 at a time.
 const SWEEP_EVERY_MS: u64 = 30_000;
 const SWEEP_LIMIT: u32 = 1_000;
-/// About as long as where the log stands and who is in the cluster.
+/// There is less than one sweep for so many commands; beside that, a minute for what is around it.
+const SWEEP_SHARE: u64 = 100;
+const MARGIN_MS: u64 = 60_000;
+/// Of a state of our own: about as long as where the log stands and who is in the cluster.
 const MARKER: &[u8] = &[7; 64];
 /// When the log begins: November 2026.
 const BEGIN: Timestamp = Timestamp(1_795_000_000_000);
@@ -28,7 +35,10 @@ const BEGIN: Timestamp = Timestamp(1_795_000_000_000);
 /// A state with a clock and a sequence of requests.
 pub struct Store {
     state: RocksState,
-    /// Commands so far, counted from the beginning of log time.
+    marker: Bytes,
+    /// When the count of commands was 0.
+    begin: Timestamp,
+    /// Commands so far.
     count: u64,
     requests: Dice,
     swept: Timestamp,
@@ -41,7 +51,7 @@ impl Store {
     /// When there is one, or the disk fails.
     pub fn create(dir: &Path, options: Options) -> Result<Self> {
         let state = RocksState::create(dir, &owner(), options)?;
-        Self::with(state)
+        Self::with(state, Bytes::from_static(MARKER))
     }
 
     /// One that is there.
@@ -50,14 +60,44 @@ impl Store {
     /// When it is not whole, or the disk fails.
     pub fn open(dir: &Path, options: Options) -> Result<Self> {
         let state = RocksState::open(dir, &owner(), options)?;
-        Self::with(state)
+        Self::with(state, Bytes::from_static(MARKER))
     }
 
-    fn with(state: RocksState) -> Result<Self> {
+    /// The state of a node that stands still. It keeps where the node's log stands, so that the
+    /// node goes on with whatever was done here. Log time is set back so far that `commands`, with
+    /// the sweeps between them, end before `now`: what they leave to be remembered is what a cluster
+    /// remembers that took them at this pace, and the node's clock is ahead of them.
+    ///
+    /// # Errors
+    /// When the node was never started, or the disk fails.
+    pub fn adopt(state: RocksState, now: Timestamp, commands: usize) -> Result<Self> {
+        let reading = state.read()?;
+        ensure!(!reading.marker.is_empty(), "the node was never started");
+        let commands = commands as u64;
+        let length = (commands + commands / SWEEP_SHARE) / COMMANDS_PER_MS + MARGIN_MS;
+        let clock = Timestamp(now.0.saturating_sub(length));
+        let mut totals = reading.view.read(&Watermarks {})?.unwrap_or_default();
+        ensure!(totals.users == 0, "the node has users already");
+        totals.clock = clock;
+        let changes = Changes::from([(Watermarks {}.encode(), Some(totals.encode()))]);
+        state.commit(changes, reading.marker.clone())?;
+        Ok(Self {
+            state,
+            marker: reading.marker,
+            begin: clock,
+            count: COMMANDS_PER_MS,
+            requests: Dice::new(clock.0),
+            swept: clock,
+        })
+    }
+
+    fn with(state: RocksState, marker: Bytes) -> Result<Self> {
         let now = log_time(&state.read()?.view)?.max(BEGIN);
         let count = (now.0 - BEGIN.0 + 1) * COMMANDS_PER_MS;
         Ok(Self {
             state,
+            marker,
+            begin: BEGIN,
             count,
             requests: Dice::new(count),
             swept: now,
@@ -99,8 +139,7 @@ impl Store {
     /// When one is refused, since what is measured should happen, or the disk fails.
     pub fn apply(&self, commands: Vec<Command>) -> Result<Vec<Reply>> {
         let batch = apply_all(&self.state.read()?.view, commands)?;
-        self.state
-            .commit(batch.changes, Bytes::from_static(MARKER))?;
+        self.state.commit(batch.changes, self.marker.clone())?;
         let refused = batch
             .replies
             .iter()
@@ -139,7 +178,7 @@ impl Store {
     }
 
     fn now(&self) -> Timestamp {
-        Timestamp(BEGIN.0 + self.count / COMMANDS_PER_MS)
+        Timestamp(self.begin.0 + self.count / COMMANDS_PER_MS)
     }
 }
 
@@ -148,5 +187,40 @@ fn owner() -> Owner {
         cluster_id: "0123456789abcdef0123456789abcdef".to_owned(),
         node: 1,
         incarnation: [1; 16],
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fill::{Filler, by_plan};
+    use crate::plan::Plan;
+    use crate::roster::Roster;
+
+    #[test]
+    fn a_node_keeps_its_place_in_the_log_and_its_clock_is_ahead() {
+        let dir = tempfile::tempdir().unwrap();
+        let state = RocksState::create(dir.path(), &owner(), Options::default()).unwrap();
+        let plan = Plan::of(10_000);
+        let now = BEGIN;
+        assert!(Store::adopt(state.clone(), now, plan.objects()).is_err());
+        let marker = Bytes::from_static(b"entry 5");
+        state.commit(Changes::new(), marker.clone()).unwrap();
+        let store = Store::adopt(state.clone(), now, plan.objects()).unwrap();
+        let mut filler = Filler::new(store, plan.objects()).unwrap();
+        let world = by_plan(&mut filler, &plan).unwrap();
+        filler.flush().unwrap();
+        let reading = state.read().unwrap();
+        assert_eq!(reading.marker, marker);
+        let clock = log_time(&reading.view).unwrap();
+        assert!((now.0 - 2 * MARGIN_MS..now.0).contains(&clock.0));
+        // Whoever is on the roster is known by the token that stands there.
+        let roster = Roster::of(&plan, &world);
+        assert_eq!((roster.users.len(), roster.videos.len()), (50, 250));
+        assert!(roster.users.iter().all(|user| user.likes_from < 250));
+        let found = model::token::user(&reading.view, crate::world::token(0)).unwrap();
+        assert_eq!(found.map(|user| user.0), Some(roster.users[0].id));
+        // It is filled once.
+        assert!(Store::adopt(state, now, plan.objects()).is_err());
     }
 }

@@ -10,6 +10,7 @@ use model::read::Read as _;
 use model::token::TokenHash;
 use model::user::Register;
 use model::video::{BlobRef, Publish};
+use sha2::{Digest as _, Sha256};
 use storage::state::SharedView;
 
 use crate::dice::{Dice, mix};
@@ -24,6 +25,8 @@ const TOKENS: u64 = 0x746f_6b65_6e73;
 pub struct World {
     pub users: Vec<UserId>,
     pub videos: Vec<VideoId>,
+    /// Of each user: a hash costs more than some of what is measured.
+    pub tokens: Vec<TokenHash>,
 }
 
 impl World {
@@ -34,10 +37,12 @@ impl World {
     pub fn read(view: &SharedView) -> Result<Self> {
         let users = view.list::<key::UserById>((), None);
         let videos = view.list::<key::VideoById>((), None);
+        let users = users
+            .map(|entry| entry.map(|(key, _)| key.user))
+            .collect::<Result<Vec<_>, _>>()?;
         Ok(Self {
-            users: users
-                .map(|entry| entry.map(|(key, _)| key.user))
-                .collect::<Result<_, _>>()?,
+            tokens: (0..users.len()).map(token).collect(),
+            users,
             videos: videos
                 .map(|entry| entry.map(|(key, _)| key.video))
                 .collect::<Result<_, _>>()?,
@@ -45,15 +50,27 @@ impl World {
     }
 }
 
+/// What a client that is the user `number` sends, as bytes.
+#[must_use]
+pub fn secret(number: usize) -> [u8; 32] {
+    let mut dice = Dice::new(mix(number as u64 ^ TOKENS));
+    let mut secret = [0; 32];
+    for part in secret.chunks_exact_mut(8) {
+        part.copy_from_slice(&dice.roll().to_be_bytes());
+    }
+    secret
+}
+
 /// The token of the user `number`, registered with it.
 #[must_use]
 pub fn token(number: usize) -> TokenHash {
-    let mut dice = Dice::new(mix(number as u64 ^ TOKENS));
-    let mut token = [0; 32];
-    for part in token.chunks_exact_mut(8) {
-        part.copy_from_slice(&dice.roll().to_be_bytes());
-    }
-    TokenHash(token)
+    TokenHash(Sha256::digest(secret(number)).into())
+}
+
+/// What the user `number` is called.
+#[must_use]
+pub fn name(number: usize) -> String {
+    format!("user number {number}")
 }
 
 /// Registers the user `number`.
@@ -61,7 +78,7 @@ pub fn token(number: usize) -> TokenHash {
 pub fn register(number: usize) -> Operation {
     let password = format!("{:043x}", mix(number as u64));
     Operation::Register(Register {
-        name: format!("user number {number}"),
+        name: name(number),
         password_hash: format!("$argon2id$v=19$m=19456,t=2,p=1$c2FsdHNhbHRzYWx0c2Fs${password}"),
         token: token(number),
     })
@@ -120,7 +137,9 @@ impl Ring {
         (place + self.targets - begin) % self.targets < self.taken
     }
 
-    fn begin(&self, source: usize) -> usize {
+    /// Where on the ring a source begins.
+    #[must_use]
+    pub fn begin(&self, source: usize) -> usize {
         let place = mix(source as u64 ^ mix(self.salt)) % (self.targets as u64);
         usize::try_from(place).expect("below a usize")
     }

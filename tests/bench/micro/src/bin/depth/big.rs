@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use anyhow::{Context as _, Result, bail, ensure};
 use micro::dice::Dice;
+use micro::fill::Filler;
 use micro::store::Store;
 use micro::world::{World, token};
 use model::command::{Operation, Reply};
@@ -16,7 +17,6 @@ use model::{comment, message, relation, user};
 use storage::state::SharedView;
 
 use crate::cases::{PAGE, ROUND};
-use crate::fill::Filler;
 use crate::meter::{Meter, Sample};
 
 /// Edges, comments and messages of the small objects at first: two pages.
@@ -356,7 +356,8 @@ impl Asked {
                 _ => one,
             };
             let view = self.store.view()?;
-            let me = model::token::user(&view, token(number))?.context("a token is unknown")?;
+            let token = self.world.tokens[number];
+            let me = model::token::user(&view, token)?.context("a token is unknown")?;
             let got = self.ask(&view, me, case, side, part)?;
             ensure!(
                 (got > 0) != (case == Case::PollNothing),

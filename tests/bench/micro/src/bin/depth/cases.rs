@@ -4,6 +4,7 @@ use std::hint::black_box;
 
 use anyhow::{Context as _, Result, ensure};
 use micro::dice::Dice;
+use micro::plan::Plan;
 use micro::store::Store;
 use micro::world::{World, token};
 use model::command::Operation;
@@ -15,7 +16,6 @@ use model::{comment, relation, user, video};
 use storage::state::SharedView;
 
 use crate::meter::{Meter, Sample};
-use crate::plan::Plan;
 
 /// Commands that are applied and committed together: about what 64 clients have on the way.
 pub(crate) const ROUND: usize = 32;
@@ -144,7 +144,8 @@ impl Asked {
                 _ => self.anybody(false),
             };
             let view = self.store.view()?;
-            let me = model::token::user(&view, token(number))?.context("a token is unknown")?;
+            let token = self.world.tokens[number];
+            let me = model::token::user(&view, token)?.context("a token is unknown")?;
             ensure!(me == self.world.users[number], "a token is another user's");
             match case {
                 // Measured by `likes`.
@@ -217,7 +218,7 @@ impl Asked {
     ) -> Vec<Vec<model::command::Command>> {
         let commands = pairs.iter().map(|&(user, video)| {
             let operation = operation(self.world.videos[video]);
-            self.store.command(Some(token(user)), operation)
+            self.store.command(Some(self.world.tokens[user]), operation)
         });
         let commands: Vec<_> = commands.collect();
         commands.chunks(ROUND).map(<[_]>::to_vec).collect()

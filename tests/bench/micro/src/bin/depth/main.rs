@@ -1,13 +1,11 @@
 //! What a request costs in model and state when much is stored: `make bench-depth`.
 //!
 //! Builds states of several sizes command by command, without HTTP and Raft, and measures processor
-//! time per operation on each, in turn. Read [`plan`] for what is in a state, [`cases`] for what is
-//! asked of it, [`big`] for single objects that are large, [`meter`] for how it is measured.
+//! time per operation on each, in turn. Read [`micro::plan`] for what is in a state, [`cases`] for
+//! what is asked of it, [`big`] for single objects that are large, [`meter`] for how it is measured.
 mod big;
 mod cases;
-mod fill;
 mod meter;
-mod plan;
 mod report;
 
 use std::fs;
@@ -16,12 +14,13 @@ use std::time::Instant;
 
 use anyhow::{Result, ensure};
 use clap::Parser;
+use micro::fill::{self, Building, Filler};
+use micro::plan::Plan;
+use micro::rest::{process_time, settle};
 use micro::store::Store;
 use storage::state::Options;
 
 use crate::cases::{Asked, Case, first_answer};
-use crate::fill::Building;
-use crate::plan::Plan;
 use crate::report::{Report, State};
 
 #[global_allocator]
@@ -29,6 +28,8 @@ static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 /// Fewer users run out of new likes, and fewer videos are no page of the feed.
 const OBJECTS_MIN: usize = 10_000;
+/// Beside a state: it is complete.
+const BUILT: &str = "built";
 
 #[derive(Parser)]
 #[command(name = "depth", about = "Measures how cost grows with what is stored")]
@@ -124,7 +125,7 @@ fn by_size(flags: &Flags, report: &mut Report) -> Result<()> {
         let plan = Plan::of(objects);
         let name = objects.to_string();
         let building = build(flags, &name, plan.objects(), |filler| {
-            fill::by_plan(filler, &plan)
+            fill::by_plan(filler, &plan).map(drop)
         })?;
         let check = |store: &Store| first_answer(store, &plan);
         let (store, state) = open(flags, &name, plan.objects(), building, check)?;
@@ -197,13 +198,23 @@ fn build(
     flags: &Flags,
     name: &str,
     commands: usize,
-    fill: impl FnOnce(&mut fill::Filler) -> Result<()>,
+    fill: impl FnOnce(&mut Filler) -> Result<()>,
 ) -> Result<Option<Building>> {
     let dir = flags.place(name);
-    if fill::is_built(&dir) {
+    if dir.join(BUILT).exists() {
         return Ok(None);
     }
-    fill::build(&dir, &flags.options(), commands, fill).map(Some)
+    if dir.exists() {
+        fs::remove_dir_all(&dir)?;
+    }
+    fs::create_dir_all(&dir)?;
+    eprintln!("building {}", dir.display());
+    let store = Store::create(&dir.join("state"), flags.options())?;
+    let mut filler = Filler::new(store, commands)?;
+    fill(&mut filler)?;
+    let building = filler.finish()?;
+    fs::write(dir.join(BUILT), b"")?;
+    Ok(Some(building))
 }
 
 /// Opens a state as a node that starts again, and times it up to the first right answer.
@@ -215,11 +226,11 @@ fn open(
     check: impl FnOnce(&Store) -> Result<()>,
 ) -> Result<(Store, State)> {
     let dir = flags.place(name).join("state");
-    let (began, before) = (Instant::now(), meter::process_time());
+    let (began, before) = (Instant::now(), process_time());
     let store = Store::open(&dir, flags.options())?;
     check(&store)?;
-    let (took, used) = (began.elapsed(), meter::process_time() - before);
-    meter::settle();
+    let (took, used) = (began.elapsed(), process_time() - before);
+    settle();
     let state = State {
         name: name.to_owned(),
         objects,

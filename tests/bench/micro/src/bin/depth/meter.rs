@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use metrics_exporter_prometheus::PrometheusBuilder;
-use rustix::time::{ClockId, clock_gettime};
+use micro::rest::{process_time, settle, thread_time};
 use serde::Serialize;
 use storage::state::RocksState;
 
@@ -124,30 +124,6 @@ impl Point {
     }
 }
 
-/// Processor time of this process, all threads.
-pub(crate) fn process_time() -> Duration {
-    time(ClockId::ProcessCPUTime)
-}
-
-/// Waits until flushes and compactions are through: until the process has used next to no processor
-/// time for a second, ten minutes at most.
-pub(crate) fn settle() {
-    const LOOKS_MAX: usize = 6_000;
-    const LOOK_EVERY: Duration = Duration::from_millis(100);
-    const QUIET: Duration = Duration::from_millis(2);
-    let (mut quiet, mut last) = (0, process_time());
-    for _ in 0..LOOKS_MAX {
-        if quiet == 10 {
-            return;
-        }
-        std::thread::sleep(LOOK_EVERY);
-        let now = process_time();
-        quiet = if now - last < QUIET { quiet + 1 } else { 0 };
-        last = now;
-    }
-    eprintln!("not at rest after ten minutes: what follows holds work of before");
-}
-
 /// Bytes of all files below `dir`.
 pub(crate) fn bytes_in(dir: &Path) -> Result<u64> {
     let mut bytes = 0;
@@ -161,16 +137,6 @@ pub(crate) fn bytes_in(dir: &Path) -> Result<u64> {
         };
     }
     Ok(bytes)
-}
-
-fn thread_time() -> Duration {
-    time(ClockId::ThreadCPUTime)
-}
-
-fn time(clock: ClockId) -> Duration {
-    let time = clock_gettime(clock);
-    let (seconds, nanos) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
-    Duration::new(seconds.unwrap_or_default(), nanos.unwrap_or_default())
 }
 
 fn micros(time: Duration) -> f64 {

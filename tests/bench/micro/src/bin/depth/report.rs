@@ -4,9 +4,9 @@ use std::path::Path;
 use anyhow::{Context as _, Result};
 use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
+use micro::fill::Building;
 use serde::Serialize;
 
-use crate::fill::Building;
 use crate::meter::Sample;
 
 /// All of one run.

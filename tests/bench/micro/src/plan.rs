@@ -1,10 +1,10 @@
 //! How much of what there is in a state of so many objects.
-use micro::world::Ring;
+use crate::world::Ring;
 
 /// 1 user, 5 videos, 100 likes, 50 follows (10,000 : 50,000 : 1 M : 500,000), 20 comments and 24
 /// messages: 200 objects.
-pub(crate) const OBJECTS_PER_USER: usize = 200;
-const VIDEOS_PER_USER: usize = 5;
+pub const OBJECTS_PER_USER: usize = 200;
+pub const VIDEOS_PER_USER: usize = 5;
 const LIKES_PER_USER: usize = 100;
 const FOLLOWS_PER_USER: usize = 50;
 const COMMENTS_PER_USER: usize = 20;
@@ -14,20 +14,20 @@ const PEERS_PER_USER: usize = 3;
 
 /// What a state holds.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Plan {
-    pub(crate) users: usize,
-    pub(crate) videos: usize,
-    pub(crate) comments: usize,
-    pub(crate) messages: usize,
+pub struct Plan {
+    pub users: usize,
+    pub videos: usize,
+    pub comments: usize,
+    pub messages: usize,
     /// From users to videos.
-    pub(crate) likes: Ring,
+    pub likes: Ring,
     /// From users to other users; see [`Plan::followee`].
     follows: Ring,
 }
 
 /// What happens after users and videos are there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
     Like,
     Follow,
     Comment,
@@ -37,7 +37,8 @@ pub(crate) enum Kind {
 impl Plan {
     /// As near to `objects` as whole users come. Among few users nobody can follow 50 others: there
     /// everybody follows everybody.
-    pub(crate) fn of(objects: usize) -> Self {
+    #[must_use]
+    pub fn of(objects: usize) -> Self {
         let users = (objects / OBJECTS_PER_USER).max(2);
         let videos = users * VIDEOS_PER_USER;
         Self {
@@ -58,12 +59,14 @@ impl Plan {
         }
     }
 
-    pub(crate) fn objects(&self) -> usize {
+    #[must_use]
+    pub fn objects(&self) -> usize {
         let happenings: usize = self.happenings().iter().map(|(_, count)| count).sum();
         self.users + self.videos + happenings
     }
 
-    pub(crate) fn happenings(&self) -> [(Kind, usize); 4] {
+    #[must_use]
+    pub fn happenings(&self) -> [(Kind, usize); 4] {
         [
             (Kind::Like, self.users * self.likes.taken),
             (Kind::Follow, self.users * self.follows.taken),
@@ -72,18 +75,21 @@ impl Plan {
         ]
     }
 
-    pub(crate) fn follow_count(&self) -> usize {
+    #[must_use]
+    pub fn follow_count(&self) -> usize {
         self.follows.taken
     }
 
     /// Whom a user follows as the `step`-th: never themselves.
-    pub(crate) fn followee(&self, user: usize, step: usize) -> usize {
+    #[must_use]
+    pub fn followee(&self, user: usize, step: usize) -> usize {
         let other = self.follows.target(user, step);
         other + usize::from(other >= user)
     }
 
     /// To whom a user writes as the `step`-th message.
-    pub(crate) fn peer(&self, user: usize, step: usize) -> usize {
+    #[must_use]
+    pub fn peer(&self, user: usize, step: usize) -> usize {
         self.followee(user, step % PEERS_PER_USER.min(self.follows.taken))
     }
 }

@@ -1,14 +1,9 @@
 //! Builds a state command by command, in rounds, in the order in which things would happen: users,
 //! their videos, and then all else mixed.
-use std::fs;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use indicatif::{ProgressBar, ProgressStyle};
-use micro::dice::Dice;
-use micro::store::Store;
-use micro::world::{World, publish, register, token};
 use model::command::{Command, Operation};
 use model::comment::AddComment;
 use model::favorite::Like;
@@ -16,31 +11,32 @@ use model::message::SendMessage;
 use model::relation::Follow;
 use model::token::TokenHash;
 use serde::Serialize;
-use storage::state::{Options, StateStore as _};
+use storage::state::StateStore as _;
 
-use crate::meter;
+use crate::dice::Dice;
 use crate::plan::{Kind, Plan};
+use crate::rest::{process_time, settle};
+use crate::store::Store;
+use crate::world::{World, publish, register, token};
 
 /// Commands that are applied and committed together while a state is built.
 const ROUND: usize = 256;
 /// Where nobody watches a bar, a line is printed after so many.
 const TELL_EVERY: usize = 250_000;
-/// Beside a state: it is complete.
-const BUILT: &str = "built";
 
 /// What building a state took.
 #[derive(Clone, Copy, Debug, Serialize)]
-pub(crate) struct Building {
-    pub(crate) commands: usize,
+pub struct Building {
+    pub commands: usize,
     /// Until it came to rest.
-    pub(crate) seconds: f64,
+    pub seconds: f64,
     /// Processor time of all threads, µs per command.
-    pub(crate) process_us: f64,
+    pub process_us: f64,
 }
 
 /// Collects commands into rounds, and shows how far it is.
-pub(crate) struct Filler {
-    pub(crate) store: Store,
+pub struct Filler {
+    pub store: Store,
     round: Vec<Command>,
     bar: ProgressBar,
     commands: usize,
@@ -58,28 +54,30 @@ struct Told {
 }
 
 impl Filler {
-    /// Begins with an empty state in `dir`, whatever is there.
-    pub(crate) fn new(dir: &Path, options: &Options, commands: usize) -> Result<Self> {
-        if dir.exists() {
-            fs::remove_dir_all(dir)?;
-        }
-        fs::create_dir_all(dir)?;
+    /// Begins with `store`; about so many `commands` will come.
+    ///
+    /// # Errors
+    /// When the progress cannot be shown.
+    pub fn new(store: Store, commands: usize) -> Result<Self> {
         let bar = ProgressBar::new(commands as u64);
-        let style = "{bar:30.cyan} {human_pos}/{human_len} {msg}, {per_sec}, {eta} left";
+        let style = "{bar:30.cyan} {human_pos}/{human_len} commands, {per_sec}, {eta} left";
         bar.set_style(ProgressStyle::with_template(style)?);
-        bar.set_message(format!("commands into {}", dir.display()));
         Ok(Self {
-            store: Store::create(&dir.join("state"), options.clone())?,
+            store,
             round: Vec::with_capacity(ROUND),
             bar,
             commands: 0,
             began: Instant::now(),
-            before: meter::process_time(),
+            before: process_time(),
             told: Told::default(),
         })
     }
 
-    pub(crate) fn push(&mut self, actor: Option<TokenHash>, operation: Operation) -> Result<()> {
+    /// Adds a command; a full round is applied.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    pub fn push(&mut self, actor: Option<TokenHash>, operation: Operation) -> Result<()> {
         let command = self.store.command(actor, operation);
         self.round.push(command);
         if self.round.len() == ROUND {
@@ -89,7 +87,10 @@ impl Filler {
     }
 
     /// Applies what is left of a round.
-    pub(crate) fn flush(&mut self) -> Result<()> {
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    pub fn flush(&mut self) -> Result<()> {
         let round = std::mem::take(&mut self.round);
         self.commands += round.len();
         self.bar.inc(round.len() as u64);
@@ -104,7 +105,7 @@ impl Filler {
 
     /// How far it is, and what the commands since the last time cost.
     fn tell(&mut self) {
-        let used = meter::process_time() - self.before;
+        let used = process_time() - self.before;
         let commands = self.commands - self.told.commands;
         if self.bar.is_hidden() {
             eprintln!(
@@ -120,8 +121,11 @@ impl Filler {
         };
     }
 
-    /// Registers so many users and reads their ids back.
-    pub(crate) fn world(&mut self, users: usize, videos: usize) -> Result<World> {
+    /// Registers so many users, lets them publish so many videos, and reads the ids back.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    pub fn world(&mut self, users: usize, videos: usize) -> Result<World> {
         for user in 0..users {
             self.push(None, register(user))?;
         }
@@ -132,19 +136,26 @@ impl Filler {
         World::read(&self.store.view()?)
     }
 
-    /// Waits until the state has come to rest, and marks it as complete.
-    fn finish(mut self, dir: &Path) -> Result<Building> {
+    /// Waits until the state has come to rest, all of it durable.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    pub fn finish(mut self) -> Result<Building> {
         self.flush()?;
         self.store.state().make_durable()?;
-        meter::settle();
+        settle();
         self.bar.finish_and_clear();
-        fs::write(dir.join(BUILT), b"")?;
-        let used = meter::process_time() - self.before;
-        Ok(Building {
+        let used = process_time() - self.before;
+        let building = Building {
             commands: self.commands,
             seconds: self.began.elapsed().as_secs_f64(),
             process_us: per_command(used, self.commands),
-        })
+        };
+        eprintln!(
+            "built: {} commands in {:.0} s, {:.1} µs of processor each",
+            building.commands, building.seconds, building.process_us
+        );
+        Ok(building)
     }
 }
 
@@ -153,33 +164,11 @@ fn per_command(used: Duration, commands: usize) -> f64 {
     used.as_secs_f64() * 1e6 / commands.max(1) as f64
 }
 
-/// Has it been built before?
-pub(crate) fn is_built(dir: &Path) -> bool {
-    dir.join(BUILT).exists()
-}
-
-/// Builds by `fill` in `dir`.
-pub(crate) fn build(
-    dir: &Path,
-    options: &Options,
-    commands: usize,
-    fill: impl FnOnce(&mut Filler) -> Result<()>,
-) -> Result<Building> {
-    let mut filler = Filler::new(dir, options, commands)?;
-    fill(&mut filler)?;
-    let building = filler.finish(dir)?;
-    eprintln!(
-        "built: {} commands into {} in {:.0} s, {:.1} µs of processor each",
-        building.commands,
-        dir.display(),
-        building.seconds,
-        building.process_us
-    );
-    Ok(building)
-}
-
-/// Builds the state of `plan`.
-pub(crate) fn by_plan(filler: &mut Filler, plan: &Plan) -> Result<()> {
+/// Builds the state of `plan`; gives who is in it.
+///
+/// # Errors
+/// As [`Store::apply`].
+pub fn by_plan(filler: &mut Filler, plan: &Plan) -> Result<World> {
     let world = filler.world(plan.users, plan.videos)?;
     let mut dice = Dice::new(3);
     let mut left = plan.happenings();
@@ -198,7 +187,7 @@ pub(crate) fn by_plan(filler: &mut Filler, plan: &Plan) -> Result<()> {
         done[place] += 1;
         all -= 1;
     }
-    Ok(())
+    Ok(world)
 }
 
 /// The `count`-th of one kind, and who does it: everybody in turn.
