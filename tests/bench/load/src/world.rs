@@ -12,6 +12,7 @@ use serde_json::Value;
 use crate::client::{Ask, Client, Node};
 use crate::dice::Dice;
 use crate::drive::{Pace, Plan, Until, drive};
+use crate::liked::Liked;
 use crate::scenario::{Scenario, like_path, sign_up};
 use crate::trouble::Trouble;
 use crate::work::Api;
@@ -64,7 +65,7 @@ pub trait Progress {
     fn stage(&self, name: &str, total: u64, done: &Arc<AtomicU64>);
 }
 
-/// What was made on the servers, by us.
+/// What there is on the servers: made by us, or known to us.
 pub struct World {
     prefix: String,
     clip: Bytes,
@@ -72,6 +73,8 @@ pub struct World {
     videos: Vec<Video>,
     /// Whose passwords are checked by [`Scenario::Login`].
     login_names: Vec<String>,
+    /// Of a world that was there before.
+    liked: Option<Liked>,
     likes: AtomicU64,
     hot_likes: AtomicU64,
     follows: AtomicU64,
@@ -92,11 +95,27 @@ impl World {
             users: Vec::new(),
             videos: Vec::new(),
             login_names: Vec::new(),
+            liked: None,
             likes: AtomicU64::new(0),
             hot_likes: AtomicU64::new(0),
             follows: AtomicU64::new(0),
             names: AtomicU64::new(0),
             done: Arc::default(),
+        }
+    }
+
+    /// What is on the servers already: at least one user, and more videos than each likes. Enough for
+    /// reads and [`Scenario::Like`]: passwords and the addresses of blobs are not known.
+    pub fn known(users: Vec<User>, videos: Vec<i64>, liked: Liked) -> Self {
+        let video = |id| Video {
+            id,
+            path: String::new(),
+        };
+        Self {
+            users,
+            videos: videos.into_iter().map(video).collect(),
+            liked: Some(liked),
+            ..Self::empty()
         }
     }
 
@@ -237,8 +256,11 @@ impl World {
     /// Who likes (1) which video, or takes it back (2).
     pub(crate) fn next_like(&self) -> (&User, i64, u8) {
         let number = self.likes.fetch_add(1, Ordering::Relaxed);
-        // The last one is the hot one.
-        let (user, video, is_on) = pair(number, self.users.len(), self.videos.len() - 1);
+        let (user, video, is_on) = match &self.liked {
+            Some(liked) => liked.next(number, self.videos.len()),
+            // The last one is the hot one.
+            None => pair(number, self.users.len(), self.videos.len() - 1),
+        };
         (&self.users[user], self.videos[video].id, action(is_on))
     }
 
