@@ -1,0 +1,148 @@
+//! Made-up results are judged as they should be.
+use super::*;
+use crate::report::sample_results;
+use crate::scaling::{Point, Scaling};
+
+fn found<'a>(judged: &'a [Judged], number: &str) -> &'a Judged {
+    judged
+        .iter()
+        .find(|judged| judged.number == number)
+        .unwrap()
+}
+
+#[test]
+fn ratios_are_taken_round_by_round_and_judged_by_their_median() {
+    let results = sample_results(&[
+        ("like", 64, [100.0, 900.0, 300.0]),
+        ("etcd-put", 64, [10.0, 300.0, 100.0]),
+        ("append", 64, [1_000.0, 9_000.0, 3_000.0]),
+    ]);
+    let judged = judge(&results);
+    let first = found(&judged, "1");
+    let spread = first.measured.unwrap();
+    assert_eq!((spread.median, spread.min, spread.max), (3.0, 3.0, 10.0));
+    assert_eq!(
+        (first.verdict.clone(), first.goal.as_str()),
+        (Verdict::Met, "≥ 2.5")
+    );
+    assert_eq!(found(&judged, "4a").verdict, Verdict::NotMet);
+    // All take the same processor time here.
+    assert_eq!(first.by_cpu.unwrap().median, 1.0);
+    assert!(found(&judged, "5").by_cpu.is_none());
+}
+
+#[test]
+fn what_is_not_measured_says_why() {
+    let results = sample_results(&[("like", 64, [1.0, 1.0, 1.0])]);
+    let judged = judge(&results);
+    let why = |number: &str| match &found(&judged, number).verdict {
+        Verdict::NotMeasured(why) => why.clone(),
+        Verdict::Met | Verdict::NotMet => panic!("{number} is measured"),
+    };
+    assert_eq!(why("6"), "like-hot at 64 connections was not asked for");
+    assert_eq!(why("1"), "etcd is not installed");
+    assert_eq!(
+        why("3b"),
+        "mariadb-like-procedure at 64 connections was not asked for"
+    );
+    assert!(why("15").contains("SECONDS"));
+    assert!(found(&judged, "15").measured.is_some());
+    assert_eq!(why("18a"), "nothing was measured");
+}
+
+#[test]
+fn without_mariadb_or_redis_the_goals_say_how_to_get_them() {
+    let mut results = sample_results(&[
+        ("like", 64, [1.0, 1.0, 1.0]),
+        ("feed-viewer", 64, [1.0, 1.0, 1.0]),
+    ]);
+    results.settings.stack_lacks = Some("MariaDB");
+    let judged = judge(&results);
+    for number in ["3a", "3b", "11b", "11c"] {
+        assert_eq!(
+            found(&judged, number).verdict,
+            Verdict::NotMeasured(
+                "MariaDB is not installed (apt-get install mariadb-server redis-server)".to_owned()
+            ),
+            "{number}"
+        );
+    }
+}
+
+#[test]
+fn a_case_that_mostly_failed_is_no_figure() {
+    let mut results = sample_results(&[
+        ("like", 64, [9.0, 9.0, 9.0]),
+        ("append", 64, [1.0, 1.0, 1.0]),
+    ]);
+    assert_eq!(found(&judge(&results), "4a").verdict, Verdict::Met);
+    let errors = &mut results.cases[0].samples[1].figures.errors;
+    errors.insert("HTTP 503".to_owned(), 1);
+    let judged = judge(&results);
+    assert!(matches!(&found(&judged, "4a").verdict,
+        Verdict::NotMeasured(why) if why.contains("1 errors beside 27")));
+}
+
+#[test]
+fn more_nodes_are_compared_with_fewer() {
+    let mut results = sample_results(&[]);
+    let point = |nodes, rate: f64, server_cpu_us: f64| {
+        let mut sample = sample_results(&[("like", 64, [rate; 3])])
+            .cases
+            .remove(0)
+            .samples;
+        sample[0].server_cpu_us = server_cpu_us;
+        Point {
+            nodes,
+            samples: sample[..1].to_vec(),
+        }
+    };
+    results.scaling = Some(Scaling {
+        reads: vec![point(1, 100.0, 1.0), point(3, 270.0, 1.0)],
+        missing: None,
+        likes: vec![
+            point(3, 100.0, 20.0),
+            point(4, 80.0, 1.0),
+            point(5, 1.0, 30.0),
+        ],
+    });
+    let judged = judge(&results);
+    for (number, expected, verdict) in [
+        ("16", 0.9, Verdict::Met),
+        ("17a", 1.5, Verdict::Met),
+        ("17b", 1.25, Verdict::NotMet),
+    ] {
+        let judged = found(&judged, number);
+        let median = judged.measured.unwrap().median;
+        assert!((median - expected).abs() < 1e-9, "{number}: {median}");
+        assert_eq!(judged.verdict, verdict, "{number}");
+    }
+    results.scaling = Some(Scaling {
+        missing: Some("no group".to_owned()),
+        ..Scaling::default()
+    });
+    let judged = judge(&results);
+    assert_eq!(
+        found(&judged, "16").verdict,
+        Verdict::NotMeasured("no group".to_owned())
+    );
+}
+
+#[test]
+fn bounds_hold_at_their_edge() {
+    assert!(Bound::AtLeast(2.5).holds(2.5) && !Bound::AtLeast(2.5).holds(2.49));
+    assert!(Bound::AtMost(9.0).holds(9.0) && !Bound::AtMost(9.0).holds(9.01));
+}
+
+#[test]
+fn every_goal_has_a_number_of_its_own() {
+    let numbers: std::collections::BTreeSet<&str> =
+        list::goals().iter().map(|goal| goal.number).collect();
+    assert_eq!(numbers.len(), list::goals().len());
+    // 1 to 23, none left out.
+    for number in 1..=23 {
+        let number = number.to_string();
+        let is_of = |known: &&str| known.trim_end_matches(char::is_alphabetic) == number;
+        assert!(numbers.iter().any(is_of), "{number}");
+    }
+}
