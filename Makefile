@@ -34,12 +34,13 @@ node-start: ## starts a killed node again: make node-start N=1
 	@$(ENV); exec $(DEMO) start $(DEMO_FLAGS) $(N)
 
 # Measured is what people run: the release build.
-bench: deps rocksdb ## what it does on this machine beside what the machine allows (ROUNDS=, SECONDS=, SCALE=, ONLY=, NODES=, CONNECTIONS=)
-	@$(ENV); cargo build --release --locked -p node -p bench --bins
+bench: deps rocksdb ## what it does on this machine beside what the machine allows (ROUNDS=, SECONDS=, SCALE=, ONLY=, NODES=, CONNECTIONS=, DEPTH=)
+	@$(ENV); cargo build --release --locked -p node -p bench -p micro --bin yin --bin bench --bin fill
 	@$(ENV); exec "$$CARGO_TARGET_DIR/release/bench" run --yin "$$CARGO_TARGET_DIR/release/yin" \
 		--dir $(DATA)/bench $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE)) \
 		$(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS)) $(if $(ONLY),--only $(ONLY)) \
-		$(if $(NODES),--nodes $(NODES)) $(if $(CONNECTIONS),--connections $(CONNECTIONS))
+		$(if $(NODES),--nodes $(NODES)) $(if $(CONNECTIONS),--connections $(CONNECTIONS)) \
+		$(if $(DEPTH),--depth $(DEPTH))
 
 bench-micro: deps rocksdb ## what single steps cost: apply, keys, feed, log, QUIC (ONLY=like: by name)
 	@$(ENV); exec cargo bench --locked -p micro --bench micro -- $(ONLY)

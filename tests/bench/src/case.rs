@@ -192,7 +192,7 @@ pub(crate) fn unknown(only: &[String]) -> Vec<&str> {
             || Deed::ALL.iter().any(|deed| deed.name() == name)
             || stack::Deed::ALL.iter().any(|deed| deed.name() == name)
             || OPEN.iter().any(|open| open.name == name)
-            || [FAILOVER, SCALING].contains(&name)
+            || [FAILOVER, SCALING, DEPTH].contains(&name)
     };
     only.iter()
         .map(String::as_str)
@@ -203,6 +203,7 @@ pub(crate) fn unknown(only: &[String]) -> Vec<&str> {
 /// No cases, but they can be asked for.
 const FAILOVER: &str = "failover";
 const SCALING: &str = "scaling";
+const DEPTH: &str = "depth";
 
 /// Is the leader to be killed at the end?
 pub(crate) fn has_failover(run: &Run) -> bool {
@@ -212,4 +213,9 @@ pub(crate) fn has_failover(run: &Run) -> bool {
 /// Are clusters of other sizes to be started at the end?
 pub(crate) fn has_scaling(run: &Run) -> bool {
     is_wanted(run, SCALING)
+}
+
+/// Are nodes with much data to be started at the end?
+pub(crate) fn has_depth(run: &Run) -> bool {
+    is_wanted(run, DEPTH)
 }

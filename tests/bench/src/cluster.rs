@@ -110,12 +110,22 @@ impl Cluster {
     /// Starts all nodes again with the passwords' production settings; tells how long it took
     /// until all were ready.
     pub(crate) fn go_into_production(&mut self) -> Result<Duration> {
+        self.while_stopped(|_| Ok(()))
+    }
+
+    /// As [`Self::go_into_production`]; `work` has the first node's data directory before it starts
+    /// again, for as long as it takes.
+    pub(crate) fn while_stopped(
+        &mut self,
+        work: impl FnOnce(&Path) -> Result<()>,
+    ) -> Result<Duration> {
         std::fs::write(self.config_file(), config(false)).context("writing the configuration")?;
         for member in &mut self.members {
             if let Some(process) = member.process.take() {
                 process.stop()?;
             }
         }
+        work(&self.members[0].data)?;
         let began = Instant::now();
         for n in 0..self.members.len() {
             self.start_node(n)?;
@@ -142,6 +152,35 @@ impl Cluster {
         self.await_ready(n)
     }
 
+    /// Lets the first node recount every counter and index of its state.
+    ///
+    /// # Errors
+    /// When one is not what its set is.
+    pub(crate) fn verify(&self) -> Result<()> {
+        let mut command = self.yin();
+        command.args(["verify", "--data"]);
+        command.arg(&self.members[0].data);
+        eprint!("{}", run(command)?);
+        Ok(())
+    }
+
+    /// Kills a node the hard way and starts it again; tells how long it took from the start of its
+    /// process until `is_right` of where it serves.
+    pub(crate) fn kill_and_start(
+        &mut self,
+        n: usize,
+        mut is_right: impl FnMut(SocketAddr) -> bool,
+    ) -> Result<Duration> {
+        drop(self.members[n].process.take().context("the node runs")?);
+        let began = Instant::now();
+        self.start_node(n)?;
+        let member = &mut self.members[n];
+        let http = member.http;
+        let process = member.process.as_mut().context("the node was started")?;
+        process.await_that("answering rightly", || is_right(http).then_some(()))?;
+        Ok(began.elapsed())
+    }
+
     /// Which node says of itself that it leads.
     fn leader(&mut self) -> Result<usize> {
         let mut asks: Vec<Command> = (0..self.members.len())
@@ -162,8 +201,12 @@ impl Cluster {
     }
 
     pub(crate) fn nodes(&self) -> Vec<Node> {
-        let members = self.members.iter();
-        members.map(|member| Node::at(member.http)).collect()
+        self.addresses().into_iter().map(Node::at).collect()
+    }
+
+    /// Where the nodes serve HTTP.
+    pub(crate) fn addresses(&self) -> Vec<SocketAddr> {
+        self.members.iter().map(|member| member.http).collect()
     }
 
     /// Of the nodes; the S3 server is not theirs.

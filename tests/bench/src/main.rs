@@ -1,12 +1,14 @@
 //! `make bench`: what the built binary does on this machine, beside what the machine allows.
 //!
 //! A user of yin, not a part of it: it knows the built binary, its command line and its HTTP, and
-//! of the workspace only `load`, which knows no more. Read [`cluster`] for what is started,
-//! [`yardstick`] for what it is compared with, [`case`] for what is measured, [`rounds`] for how,
+//! of the workspace only `load`, which knows no more; what has to know the state's bytes is another
+//! program (`fill`, package micro). Read [`cluster`] for what is started, [`yardstick`] for what it is
+//! compared with, [`case`] for what is measured, [`rounds`] for how, [`depth`] for much data,
 //! [`goals`] for what it should come to.
 mod case;
 mod cgroup;
 mod cluster;
+mod depth;
 mod failover;
 mod goals;
 mod http;
@@ -70,6 +72,14 @@ struct Run {
     only: Vec<String>,
     #[arg(long, value_delimiter = ',', default_value = "1,64,256")]
     connections: Vec<usize>,
+    /// Two numbers of objects: what a request costs with the one and with the other. The larger one
+    /// is what a restart is timed with. The default is what the goals name; it takes ten minutes to
+    /// be filled.
+    #[arg(long, value_delimiter = ',', default_value = "10000,10000000")]
+    depth: Vec<usize>,
+    /// The built `fill` (package micro); by default the one beside this program.
+    #[arg(long)]
+    fill: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]

@@ -7,6 +7,7 @@ use anyhow::{Context, Result, ensure};
 
 use crate::Run;
 use crate::case::{self, Case};
+use crate::depth::{self, Depth};
 use crate::failover;
 use crate::process::log_folder;
 use crate::report::{self, Results};
@@ -28,6 +29,7 @@ pub(crate) fn run(run: &Run) -> Result<()> {
         run.rounds > 0 && run.seconds > 0.0,
         "nothing to measure in no time"
     );
+    depth::sizes(&run.depth)?;
     let dir = run.dir.join("run");
     if dir.exists() {
         std::fs::remove_dir_all(&dir).with_context(|| format!("emptying {}", dir.display()))?;
@@ -38,11 +40,14 @@ pub(crate) fn run(run: &Run) -> Result<()> {
     let mut measured =
         Stage::set(run, &dir, &logs).and_then(|stage| measure(run, stage, &dir, load_before));
     // The first cluster has ended: nobody shares the processors with those that follow.
-    if let Ok(results) = &mut measured
-        && case::has_scaling(run)
-    {
+    if let Ok(results) = &mut measured {
         let yin = run.yin.canonicalize()?;
-        results.scaling = Some(Scaling::measure(run, &yin, &dir, &logs));
+        if case::has_scaling(run) {
+            results.scaling = Some(Scaling::measure(run, &yin, &dir, &logs));
+        }
+        if case::has_depth(run) {
+            results.depth = Some(Depth::measure(run, &yin, &dir, &logs));
+        }
     }
     // What went wrong is in the logs, so that they are kept then.
     let results = measured.with_context(|| format!("logs are in {}", logs.display()))?;
@@ -83,6 +88,7 @@ fn measure(run: &Run, mut stage: Stage, dir: &Path, load_before: String) -> Resu
         syncs,
         failovers,
         scaling: None,
+        depth: None,
         cases: cases.iter().zip(samples).map(report::Line::of).collect(),
     })
 }

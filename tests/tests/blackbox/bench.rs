@@ -42,7 +42,7 @@ fn run_the_bench() {
         bench.display()
     );
     let flags = "--nodes 1 --rounds 1 --seconds 0.5 --scale 0 --connections 4 \
-                 --only like,feed,axum-hello,append";
+                 --only like,feed,axum-hello,append,depth --depth 10000,20000";
     let output = Command::new(bench)
         .args(["run", "--yin"])
         .arg(yin())
@@ -71,8 +71,29 @@ fn run_the_bench() {
             "{case:#}"
         );
     }
+    check_depth(&json["results"]["depth"]);
     let goals = json["goals"].as_array().expect("goals");
     assert!(goals.len() > 23, "{}", goals.len());
+    let cost = goals.iter().find(|goal| goal["number"] == "19a");
+    let cost = cost.expect("the goal is listed");
+    assert!(cost["measured"]["median"].as_f64() > Some(0.0), "{cost:#}");
+    assert!(
+        cost["verdict"]["NotMeasured"].is_string(),
+        "too few objects"
+    );
     assert!(dir.path().join("report.html").exists());
     assert!(!dir.path().join("run").exists(), "the data is removed");
+}
+
+/// Both nodes were filled from outside and asked; one recounted itself, the other was killed.
+fn check_depth(depth: &Value) {
+    assert_eq!(depth["missing"], Value::Null);
+    let points = depth["points"].as_array().expect("points");
+    assert_eq!(points.len(), 6, "three cases at two sizes: {depth:#}");
+    for point in points {
+        let round = &point["rounds"][0];
+        assert!(round["done"].as_u64() > Some(0), "{point:#}");
+        assert_eq!(round["errors"], 0, "{point:#}");
+    }
+    assert_eq!(depth["restarts"].as_array().map(Vec::len), Some(1));
 }

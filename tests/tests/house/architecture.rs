@@ -68,7 +68,7 @@ const ARROWS: [(&str, &str, &[&str]); 19] = [
             "transport",
         ],
     ),
-    // What model and state cost, without all that stands above them.
+    // What model and state cost, without all that stands above them; fills states for the bench.
     ("micro", "tests/bench/micro", &["model", "storage"]),
     // Users of the built binary, its HTTP and its command line.
     ("demo", "deploy/demo", &[]),

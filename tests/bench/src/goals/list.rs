@@ -178,8 +178,7 @@ fn read_goals() -> Vec<Goal> {
 
 fn scaling_goals() -> Vec<Goal> {
     use Bound::{AtLeast, AtMost};
-    use Measure::{LearnerCost, LikeCost, Not, ReadsScale};
-    const SIZES: &str = "`make bench-depth` measures it, in one process";
+    use Measure::{Depth, LearnerCost, LikeCost, Not, ReadsScale};
     vec![
         goal(
             "16",
@@ -198,19 +197,19 @@ fn scaling_goals() -> Vec<Goal> {
             "19a",
             "like CPU, 10 M ÷ 10 k objects",
             AtMost(1.3),
-            Not(SIZES),
+            Depth("like"),
         ),
         goal(
             "19b",
             "point read CPU, 10 M ÷ 10 k objects",
             AtMost(1.4),
-            Not(SIZES),
+            Depth("read"),
         ),
         goal(
             "19c",
             "feed CPU, 10 M ÷ 10 k objects",
             AtMost(1.2),
-            Not(SIZES),
+            Depth("feed-viewer"),
         ),
         goal(
             "20",
@@ -235,7 +234,9 @@ fn scaling_goals() -> Vec<Goal> {
 
 fn life_goals() -> Vec<Goal> {
     use Bound::{AtLeast, AtMost};
-    use Measure::{FailoverRatio, FailoverSeconds, IdleMb, Ms, Not, Ratio, StartEmptyMs};
+    use Measure::{
+        FailoverRatio, FailoverSeconds, IdleMb, Ms, Not, Ratio, RestartSeconds, StartEmptyMs,
+    };
     vec![
         goal(
             "18a",
@@ -265,7 +266,7 @@ fn life_goals() -> Vec<Goal> {
             "23a",
             "restart with 10 M objects, s",
             AtMost(5.0),
-            Not("`make bench-depth` measures its largest part, the opening of the state"),
+            RestartSeconds,
         ),
         goal("23b", "idle memory of a node, MB", AtMost(300.0), IdleMb),
         goal(

@@ -9,6 +9,7 @@ mod tests;
 use serde::Serialize;
 
 use crate::case::USUAL;
+use crate::depth::Depth;
 use crate::report::{Line, Results};
 use crate::sample::Sample;
 use crate::spread::Spread;
@@ -17,7 +18,7 @@ use crate::yardstick::stack::PACKAGES;
 use crate::yardstick::stack::client::Deed;
 
 /// More errors than this share of the operations, and a figure says nothing.
-const ERRORS_MAX: f64 = 0.001;
+pub(crate) const ERRORS_MAX: f64 = 0.001;
 /// Flush and compaction come late.
 const WRITTEN_SECONDS_MIN: f64 = 600.0;
 /// Election timeout at most, and the mean of its bounds, of the LAN profile (yin.toml).
@@ -59,6 +60,10 @@ enum Measure {
     LikeCost,
     /// Likes/s with three nodes ÷ with four, the fourth a learner.
     LearnerCost,
+    /// CPU of this case with many objects ÷ with few.
+    Depth(&'static str),
+    /// Of a killed node with many objects, to its first right answer.
+    RestartSeconds,
     /// Not by this bench, and why.
     Not(&'static str),
 }
@@ -189,6 +194,8 @@ impl Measure {
                 let of = |nodes| scaled(results, Sizes::Likes, nodes, |one| one.figures.per_second);
                 Ok(ratios(of(3)?, of(4)?).collect())
             }
+            Self::Depth(case) => at_depth(results, |depth| depth.ratios(case)),
+            Self::RestartSeconds => at_depth(results, Depth::restarts),
             Self::Not(why) => Err(((*why).to_owned(), Vec::new())),
         }
     }
@@ -288,4 +295,16 @@ fn scaled(results: &Results, sizes: Sizes, nodes: usize, of: fn(&Sample) -> f64)
     let why = scaling.missing.as_deref();
     let point = point.ok_or_else(|| no(why.unwrap_or("this size was not measured")))?;
     Ok(point.samples.iter().map(of).collect())
+}
+
+/// What is read of the nodes with few objects and many.
+fn at_depth(results: &Results, of: impl FnOnce(&Depth) -> Result<Vec<f64>, String>) -> Found {
+    let no = |why: String| (why, Vec::new());
+    let depth = results.depth.as_ref();
+    let depth = depth.ok_or_else(|| no("depth was not asked for".to_owned()))?;
+    let values = of(depth).map_err(no)?;
+    match depth.falls_short() {
+        Some(why) => Err((why, values)),
+        None => Ok(values),
+    }
 }

@@ -1,7 +1,8 @@
 //! Made-up results are judged as they should be.
 use super::*;
+use crate::depth::{Point, Round};
 use crate::report::sample_results;
-use crate::scaling::{Point, Scaling};
+use crate::scaling::{self, Scaling};
 
 fn found<'a>(judged: &'a [Judged], number: &str) -> &'a Judged {
     judged
@@ -92,7 +93,7 @@ fn more_nodes_are_compared_with_fewer() {
             .remove(0)
             .samples;
         sample[0].server_cpu_us = server_cpu_us;
-        Point {
+        scaling::Point {
             nodes,
             samples: sample[..1].to_vec(),
         }
@@ -126,6 +127,66 @@ fn more_nodes_are_compared_with_fewer() {
         found(&judged, "16").verdict,
         Verdict::NotMeasured("no group".to_owned())
     );
+}
+
+#[test]
+fn many_objects_are_compared_with_few() {
+    let mut results = sample_results(&[]);
+    let point = |case, objects, costs: [f64; 3]| Point {
+        case,
+        objects,
+        rounds: costs.map(round).to_vec(),
+    };
+    let mut depth = Depth {
+        points: vec![
+            point("like", 10_000, [50.0, 40.0, 10.0]),
+            point("like", 10_000_000, [60.0, 60.0, 60.0]),
+            point("read", 10_000, [10.0; 3]),
+            point("read", 10_000_000, [14.0; 3]),
+        ],
+        restarts: vec![0.5, 5.1, 0.7],
+        ..Depth::default()
+    };
+    results.depth = Some(depth.clone());
+    let judged = judge(&results);
+    for (number, expected, verdict) in [
+        ("19a", 1.5, Verdict::NotMet),
+        ("19b", 1.4, Verdict::Met),
+        ("23a", 0.7, Verdict::Met),
+    ] {
+        let judged = found(&judged, number);
+        let median = judged.measured.unwrap().median;
+        assert!((median - expected).abs() < 1e-9, "{number}: {median}");
+        assert_eq!(judged.verdict, verdict, "{number}");
+    }
+    let why = |results: &Results, number| match found(&judge(results), number) {
+        Judged {
+            verdict: Verdict::NotMeasured(why),
+            measured,
+            ..
+        } => (why.clone(), measured.is_some()),
+        judged => panic!("{number} is {:?}", judged.verdict),
+    };
+    assert_eq!(why(&results, "19c").0, "this was not measured");
+    // The figure is shown, but it is not the goal's.
+    depth.objects[1] = 200_000;
+    depth.points[1].objects = 200_000;
+    results.depth = Some(depth.clone());
+    let said = "DEPTH is 10000,200000: the goal names 10000,10000000".to_owned();
+    assert_eq!(why(&results, "19a"), (said.clone(), true));
+    assert_eq!(why(&results, "23a"), (said, true));
+    depth.points[0].rounds[0].errors = 1;
+    results.depth = Some(depth);
+    let said = "like: 1 errors beside 27 operations".to_owned();
+    assert_eq!(why(&results, "19a"), (said, false));
+}
+
+fn round(server_cpu_us: f64) -> Round {
+    Round {
+        done: 9,
+        server_cpu_us,
+        ..Round::default()
+    }
 }
 
 #[test]

@@ -11,6 +11,7 @@ use serde::Serialize;
 use crate::Run;
 use crate::case::{Case, Target};
 use crate::cluster::RAISED;
+use crate::depth::Depth;
 use crate::goals;
 use crate::sample::Sample;
 use crate::scaling::Scaling;
@@ -30,6 +31,8 @@ pub(crate) struct Results {
     pub(crate) failovers: Vec<f64>,
     /// `None`: not asked for.
     pub(crate) scaling: Option<Scaling>,
+    /// `None`: not asked for.
+    pub(crate) depth: Option<Depth>,
     pub(crate) cases: Vec<Line>,
 }
 
@@ -124,7 +127,11 @@ impl Line {
 /// Prints the tables and leaves `results.json` and `report.html` in `dir`.
 pub(crate) fn write(results: &Results, dir: &Path) -> Result<()> {
     let judged = goals::judge(results);
-    println!("{}\n\n{}", table::cases(results), table::goals(&judged));
+    println!("{}\n", table::cases(results));
+    if let Some(depth) = &results.depth {
+        println!("{}\n", table::depth(depth));
+    }
+    println!("{}", table::goals(&judged));
     println!("{}", table::notes(results));
     let json = serde_json::json!({ "results": results, "goals": judged });
     let files = [
@@ -173,6 +180,7 @@ pub(crate) fn sample_results(cases: &[(&str, usize, [f64; 3])]) -> Results {
         syncs: Vec::new(),
         failovers: Vec::new(),
         scaling: None,
+        depth: None,
         cases: cases
             .iter()
             .map(|(name, connections, rates)| Line {

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use super::plot::{Axis, Series, bars, escaped, lines};
 use super::{Line, Results, table};
 use crate::case::USUAL;
+use crate::depth::Depth;
 use crate::goals::{Judged, Verdict};
 use crate::sample::Sample;
 use crate::scaling::{LIKE_CORES, Point, READ_CORES};
@@ -43,6 +44,9 @@ pub(super) fn html(results: &Results, judged: &[Judged]) -> String {
     page.push_str("<h2>All cases</h2><p>Medians over the rounds, smallest and largest in ");
     page.push_str("parentheses. Latencies of open loops count from the intended start.</p>");
     cases(&mut page, results);
+    if let Some(depth) = &results.depth {
+        much_data(&mut page, depth);
+    }
     page.push_str("<h2>Throughput by connections</h2><div class='plots'>");
     throughput(&mut page, results);
     page.push_str("</div><h2>Processor time per operation</h2><div class='plots'>");
@@ -230,6 +234,30 @@ fn sizes(page: &mut String, title: &str, points: &[Point]) {
     }
 }
 
+fn much_data(page: &mut String, depth: &Depth) {
+    page.push_str(
+        "<h2>Much data</h2><p>One node with few objects, one with many, both up at once and ",
+    );
+    page.push_str("asked in turn.</p><table><tr>");
+    for (place, name) in table::DEPTH.iter().enumerate() {
+        let class = if place == 0 { "" } else { " class='n'" };
+        add(page, &format!("<th{class}>{name}"));
+    }
+    page.push_str("</tr>");
+    for row in table::depth_rows(depth) {
+        page.push_str("<tr>");
+        for (place, cell) in row.iter().enumerate() {
+            let class = if place == 0 { "" } else { " class='n'" };
+            add(page, &format!("<td{class}>{}", escaped(cell)));
+        }
+        page.push_str("</tr>");
+    }
+    page.push_str("</table>");
+    if let Some(why) = &depth.missing {
+        add(page, &format!("<p>Missing: {}</p>", escaped(why)));
+    }
+}
+
 fn is_closed(line: &Line) -> bool {
     line.samples
         .iter()
@@ -248,17 +276,24 @@ mod tests {
 
     #[test]
     fn a_page_shows_every_case_and_goal_and_needs_nothing_else() {
-        let results = sample_results(&[
+        let mut results = sample_results(&[
             ("like", 64, [100.0, 90.0, 80.0]),
             ("like", 256, [100.0, 90.0, 80.0]),
             ("append", 64, [100.0, 90.0, 80.0]),
         ]);
+        results.depth = Some(Depth {
+            restarts: vec![0.5, 0.25, 1.0],
+            missing: Some("a <reason>".to_owned()),
+            ..Depth::default()
+        });
         let judged = judge(&results);
         let page = html(&results, &judged);
         for judged in &judged {
             assert!(page.contains(&escaped(judged.what)), "{}", judged.what);
         }
         assert!(page.contains("class='met'>met") && page.contains("aria-label='append'"));
+        assert!(page.contains("<td class='n'>0.50 (0.25–1.00) s"));
+        assert!(page.contains("Missing: a &lt;reason&gt;"));
         // Throughput of like over two numbers of connections, one latency plot each, one of bars.
         assert_eq!(page.matches("<svg").count(), 4);
         assert!(!page.contains("http://") && !page.contains("<script"));

@@ -5,6 +5,7 @@ use comfy_table::presets::ASCII_MARKDOWN;
 use comfy_table::{CellAlignment, Table};
 
 use super::{Line, Results};
+use crate::depth::{Depth, Point, Round};
 use crate::goals::{Judged, Verdict};
 use crate::sample::Sample;
 use crate::spread::Spread;
@@ -63,6 +64,57 @@ pub(super) fn cases(results: &Results) -> String {
         }
     }
     text
+}
+
+/// Names of the columns of [`depth_rows`].
+pub(super) const DEPTH: [&str; 5] = [
+    "with much data",
+    "objects",
+    "op/s (min–max)",
+    "server µs/op (min–max)",
+    "errors",
+];
+
+/// One line a case and size, then the restarts.
+pub(super) fn depth_rows(depth: &Depth) -> Vec<[String; 5]> {
+    let range = |point: &Point, of: fn(&Round) -> f64, digits: usize| {
+        let spread = Spread::of(point.rounds.iter().map(of));
+        spread.map_or_else(String::new, |spread| spread.text(digits))
+    };
+    let mut rows: Vec<[String; 5]> = depth
+        .points
+        .iter()
+        .map(|point| {
+            let errors: u64 = point.rounds.iter().map(|round| round.errors).sum();
+            [
+                point.case.to_owned(),
+                point.objects.to_string(),
+                range(point, |round| round.per_second, 0),
+                range(point, |round| round.server_cpu_us, 1),
+                errors.to_string(),
+            ]
+        })
+        .collect();
+    if let Some(spread) = Spread::of(depth.restarts.iter().copied()) {
+        rows.push([
+            "kill -9 to first right answer".to_owned(),
+            depth.objects[1].to_string(),
+            format!("{} s", spread.text(2)),
+            String::new(),
+            String::new(),
+        ]);
+    }
+    rows
+}
+
+/// [`depth_rows`] for the terminal.
+pub(super) fn depth(depth: &Depth) -> String {
+    let mut table = table(&DEPTH);
+    table.add_rows(depth_rows(depth));
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    table.to_string()
 }
 
 /// The table of goals.
