@@ -17,10 +17,10 @@ use tokio::time::{Instant, timeout};
 
 use crate::codes;
 use crate::counters::Counters;
-use crate::frame::{BODY_BYTES_MAX, MESSAGE_BYTES_MAX};
+use crate::frame::MESSAGE_BYTES_MAX;
 use crate::identity::Identity;
 use crate::join::{self, Gate};
-use crate::lane::Fault;
+use crate::lane::{Fault, fits};
 use crate::link::Link;
 use crate::network::{Error, Handlers, Lane, Message, Network, PeerId, Sent, Service};
 use crate::routes::{Dialler, Route, Routes};
@@ -275,14 +275,7 @@ impl Shared {
 
     /// The handlers, as soon as there are any; `None` once the endpoint is closed.
     pub(crate) async fn table(&self) -> Option<Arc<serve::Table>> {
-        let mut serving = self.serving.subscribe();
-        let serving = serving
-            .wait_for(|serving| !matches!(serving, Serving::Later))
-            .await;
-        match serving.ok()?.clone() {
-            Serving::Now(table) => Some(table),
-            Serving::Later | Serving::Never => None,
-        }
+        Serving::table(self.serving.subscribe()).await
     }
 
     /// Gives a message to whoever reads them.
@@ -327,18 +320,11 @@ impl Shared {
     }
 
     fn error(&self, peer: PeerId, lane: Lane, fault: Fault) -> Error {
-        let error = match fault {
-            Fault::Unsent(why) => Error::Unreachable { peer, why },
-            Fault::Lost(why) => Error::NoAnswer { peer, why },
-            Fault::TimedOut => Error::NoAnswer {
-                peer,
-                why: "the time was up".into(),
-            },
-            // The handler's own words are an answer too, so not an error of the network.
-            Fault::Refused(why) => return Error::Refused { peer, why },
-        };
-        self.counters.lane(lane).errors.increment(1);
-        error
+        // The handler's own words are an answer too, so not an error of the network.
+        if !matches!(fault, Fault::Refused(_)) {
+            self.counters.lane(lane).errors.increment(1);
+        }
+        fault.at(peer)
     }
 
     fn send_message(&self, address: SocketAddr, body: Bytes) {
@@ -379,16 +365,6 @@ impl Shared {
 async fn post(route: &Arc<Route>, body: Bytes) -> Result<(), String> {
     let link = route.link(Instant::now() + MESSAGE_TIME).await?;
     link.message(body).await
-}
-
-fn fits(body: &Bytes) -> Result<(), Fault> {
-    if body.len() <= BODY_BYTES_MAX {
-        return Ok(());
-    }
-    Err(Fault::Refused(format!(
-        "the request has {} bytes, more than the {BODY_BYTES_MAX} of a frame; send it as a transfer",
-        body.len()
-    )))
 }
 
 fn advertised(bound: SocketAddr, advertise: Option<SocketAddr>) -> Result<SocketAddr, BindError> {

@@ -32,7 +32,7 @@ const READ_BYTES: usize = 256 << 10;
 /// What a bidirectional stream is for. The numbers are for ever.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
-pub(crate) enum Kind {
+pub enum Kind {
     /// One urgent request.
     Urgent = 1,
     /// Log requests, begun and answered in order.
@@ -46,7 +46,8 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    pub(crate) fn from_byte(byte: u8) -> Option<Kind> {
+    /// `None` for a number that is not known here.
+    pub fn from_byte(byte: u8) -> Option<Kind> {
         match byte {
             1 => Some(Kind::Urgent),
             2 => Some(Kind::Log),
@@ -81,7 +82,7 @@ pub(crate) enum Part {
 
 /// One frame.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Frame {
+pub struct Frame {
     pub(crate) code: u8,
     pub(crate) number: u64,
     pub(crate) left_ms: u32,
@@ -90,7 +91,7 @@ pub(crate) struct Frame {
 
 /// Why there is no next frame.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Broken {
+pub enum Broken {
     /// The sender breaks the rules: the connection has to end.
     #[error("{0}")]
     Malformed(String),
@@ -116,7 +117,10 @@ pub(crate) fn put_header(
 }
 
 /// Takes the first frame out of `buffer`; `None` when it has not wholly arrived.
-fn take(buffer: &mut BytesMut) -> Result<Option<Frame>, Broken> {
+///
+/// # Errors
+/// [`Broken::Malformed`] as soon as the header is against the rules.
+pub fn take(buffer: &mut BytesMut) -> Result<Option<Frame>, Broken> {
     let Some(length) = buffer.first_chunk::<4>() else {
         return Ok(None);
     };

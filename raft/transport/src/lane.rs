@@ -14,8 +14,8 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::codes;
 use crate::counters::Counters;
-use crate::frame::{Broken, Frame, FrameReader, HEADER_BYTES, Kind, Outcome};
-use crate::network::Lane;
+use crate::frame::{BODY_BYTES_MAX, Broken, Frame, FrameReader, HEADER_BYTES, Kind, Outcome};
+use crate::network::{Error, Lane, PeerId};
 use crate::writer::{Outgoing, write_frames};
 
 /// Requests that wait for one stream to take them.
@@ -25,7 +25,7 @@ const IN_FLIGHT_MAX: usize = 4096;
 
 /// Why a request has no answer, as seen from its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Fault {
+pub enum Fault {
     /// Certainly never given to the stream.
     Unsent(String),
     /// Given to the stream, which broke.
@@ -36,8 +36,37 @@ pub(crate) enum Fault {
     Refused(String),
 }
 
+impl Fault {
+    /// What `peer`'s caller is told.
+    pub fn at(self, peer: PeerId) -> Error {
+        match self {
+            Fault::Unsent(why) => Error::Unreachable { peer, why },
+            Fault::Lost(why) => Error::NoAnswer { peer, why },
+            Fault::TimedOut => Error::NoAnswer {
+                peer,
+                why: "the time was up".into(),
+            },
+            Fault::Refused(why) => Error::Refused { peer, why },
+        }
+    }
+}
+
+/// Says whether a body can be sent in one frame.
+///
+/// # Errors
+/// [`Fault::Refused`] when it is too long.
+pub fn fits(body: &Bytes) -> Result<(), Fault> {
+    if body.len() <= BODY_BYTES_MAX {
+        return Ok(());
+    }
+    Err(Fault::Refused(format!(
+        "the request has {} bytes, more than the {BODY_BYTES_MAX} of a frame; send it as a transfer",
+        body.len()
+    )))
+}
+
 /// One shared stream.
-pub(crate) struct Pipe {
+pub struct Pipe {
     queue: mpsc::Sender<Outgoing>,
     waiting: Arc<Waiting>,
     in_flight: Semaphore,
@@ -60,30 +89,44 @@ impl Pipe {
             .map_err(|error| Fault::Unsent(error.to_string()))?;
         // Fails on a closed stream only, and then so does the first write.
         let _ = send.set_priority(priority);
-        let (queue, frames) = mpsc::channel(QUEUE_FRAMES);
-        let waiting = Arc::new(Waiting::new());
+        let (pipe, frames) = Pipe::new();
         let task = PipeTask {
             connection: connection.clone(),
-            waiting: waiting.clone(),
+            waiting: pipe.waiting(),
             lane,
             counters,
         };
         tokio::spawn(task.run(kind, send, receive, frames));
-        Ok(Pipe {
+        Ok(pipe)
+    }
+
+    /// A pipe, and the frames that its task has to write; whom they answer, [`Pipe::waiting`] knows.
+    pub fn new() -> (Pipe, mpsc::Receiver<Outgoing>) {
+        let (queue, frames) = mpsc::channel(QUEUE_FRAMES);
+        let pipe = Pipe {
             queue,
-            waiting,
+            waiting: Arc::new(Waiting::new()),
             in_flight: Semaphore::new(IN_FLIGHT_MAX),
             next: AtomicU64::new(0),
-        })
+        };
+        (pipe, frames)
+    }
+
+    /// Those who wait for answers.
+    pub fn waiting(&self) -> Arc<Waiting> {
+        self.waiting.clone()
+    }
+
+    /// False once its task has ended.
+    pub fn is_open(&self) -> bool {
+        !self.queue.is_closed()
     }
 
     /// Sends a request and waits for its answer.
-    pub(crate) async fn ask(
-        &self,
-        service: u8,
-        body: Bytes,
-        deadline: Instant,
-    ) -> Result<Bytes, Fault> {
+    ///
+    /// # Errors
+    /// See [`Fault`].
+    pub async fn ask(&self, service: u8, body: Bytes, deadline: Instant) -> Result<Bytes, Fault> {
         let crowded = |_| Fault::Unsent("its time was up behind other requests".into());
         let _permit = timeout_at(deadline, self.in_flight.acquire())
             .await
@@ -167,7 +210,7 @@ impl PipeTask {
 }
 
 /// Who waits for which answer; `None` once the stream is broken.
-struct Waiting(Mutex<Option<HashMap<u64, Entry>>>);
+pub struct Waiting(Mutex<Option<HashMap<u64, Entry>>>);
 
 struct Entry {
     answer: oneshot::Sender<Result<Bytes, Fault>>,
@@ -204,7 +247,7 @@ impl Waiting {
     }
 
     /// False when nobody waits for this request any more. From here on its fate is unknown.
-    fn is_about_to_be_written(&self, number: u64) -> bool {
+    pub fn is_about_to_be_written(&self, number: u64) -> bool {
         self.with(
             |entries| match entries.as_mut().and_then(|all| all.get_mut(&number)) {
                 Some(entry) => {
@@ -216,7 +259,11 @@ impl Waiting {
         )
     }
 
-    fn answer(&self, frame: Frame) -> Result<(), Broken> {
+    /// Hands an answer to whoever waits for it.
+    ///
+    /// # Errors
+    /// [`Broken::Malformed`] when it is none.
+    pub fn answer(&self, frame: Frame) -> Result<(), Broken> {
         let answer = read_outcome(&frame)?;
         // Without an entry the answer came too late, which is nobody's fault.
         if let Some(entry) = self.leave(frame.number) {
@@ -225,7 +272,8 @@ impl Waiting {
         Ok(())
     }
 
-    fn fail_all(&self, why: &str) {
+    /// The stream is broken: tells everyone, and those who come later.
+    pub fn fail_all(&self, why: &str) {
         let entries = self.with(Option::take).unwrap_or_default();
         for entry in entries.into_values() {
             let fault = if entry.is_written {

@@ -9,7 +9,7 @@ use futures_util::StreamExt;
 use futures_util::stream::FuturesOrdered;
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, Incoming, RecvStream, SendStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::time::{Instant, timeout};
 
 use crate::codes;
@@ -35,14 +35,14 @@ const UNPROVEN_HANDSHAKES: usize = 64;
 const MESSAGE_TIME: Duration = Duration::from_secs(5);
 /// Forwarded requests handled at once, per peer's stream. When all are taken nothing more is read:
 /// the sender's stream fills up and its callers wait.
-const FORWARD_AT_ONCE: usize = 1024;
+pub const FORWARD_AT_ONCE: usize = 1024;
 /// Log requests handled at once, per peer's stream.
-const LOG_AT_ONCE: usize = 64;
+pub const LOG_AT_ONCE: usize = 64;
 /// Answers that wait for their stream.
-const ANSWERS_WAITING: usize = 1024;
+pub const ANSWERS_WAITING: usize = 1024;
 
 /// What this node answers to, by service number.
-pub(crate) struct Table {
+pub struct Table {
     requests: HashMap<u8, (Service, Arc<dyn Handler>)>,
     transfers: HashMap<u8, (Service, Arc<dyn Receiver>)>,
 }
@@ -61,12 +61,25 @@ impl From<Handlers> for Table {
 
 /// Whether handlers are there.
 #[derive(Clone)]
-pub(crate) enum Serving {
+pub enum Serving {
     /// Not yet: requests wait.
     Later,
     Now(Arc<Table>),
     /// No more.
     Never,
+}
+
+impl Serving {
+    /// The handlers, as soon as there are any; `None` once there will be none.
+    pub async fn table(mut serving: watch::Receiver<Serving>) -> Option<Arc<Table>> {
+        let serving = serving
+            .wait_for(|serving| !matches!(serving, Serving::Later))
+            .await;
+        match serving.ok()?.clone() {
+            Serving::Now(table) => Some(table),
+            Serving::Later | Serving::Never => None,
+        }
+    }
 }
 
 /// Accepts connections until the endpoint is closed.
@@ -201,9 +214,20 @@ struct Visit {
 }
 
 /// A request and when its sender stops waiting.
-struct Arrived {
+pub struct Arrived {
     frame: Frame,
     deadline: Instant,
+}
+
+impl From<Frame> for Arrived {
+    /// It has arrived now.
+    fn from(frame: Frame) -> Arrived {
+        let left = Duration::from_millis(frame.left_ms.into());
+        Arrived {
+            frame,
+            deadline: Instant::now() + left,
+        }
+    }
 }
 
 impl Visit {
@@ -345,11 +369,7 @@ impl Visit {
         lane.handled.increment(1);
         let bytes = HEADER_BYTES + frame.body.len();
         lane.bytes_received.increment(bytes as u64);
-        let left = Duration::from_millis(frame.left_ms.into());
-        Ok(Some(Arrived {
-            frame,
-            deadline: Instant::now() + left,
-        }))
+        Ok(Some(frame.into()))
     }
 
     /// Starts the task that writes a shared stream's answers.
@@ -382,7 +402,7 @@ impl Visit {
 
 impl Table {
     /// Lets the handler answer, as long as the sender waits.
-    async fn answer(&self, from: PeerId, request: Arrived) -> Outgoing {
+    pub async fn answer(&self, from: PeerId, request: Arrived) -> Outgoing {
         let Arrived { frame, deadline } = request;
         let Some((service, handler)) = self.requests.get(&frame.code) else {
             return outgoing(frame.number, Err(no_service(frame.code)));

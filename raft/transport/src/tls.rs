@@ -1,4 +1,4 @@
-//! Keys and rules of the QUIC handshake, in one place.
+//! Keys and rules of the handshake, in one place.
 //!
 //! TLS 1.3 only, ring only, no session tickets: every connection shows its certificates afresh.
 use std::sync::Arc;
@@ -42,6 +42,13 @@ const SEND_WINDOW_BYTES: u64 = 32 << 20;
 /// after a second.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
 
+/// What rustls needs to know to be this node, whatever carries it.
+pub struct Sides {
+    /// Admits peers without a certificate, of whom nothing may be read on [`PROTOCOL`].
+    pub server: rustls::ServerConfig,
+    pub client: rustls::ClientConfig,
+}
+
 /// What quinn needs to know to be this node.
 pub(crate) struct Configs {
     pub(crate) endpoint: EndpointConfig,
@@ -49,8 +56,24 @@ pub(crate) struct Configs {
     pub(crate) client: ClientConfig,
 }
 
-/// Checks that the parts of `identity` belong together and makes the configurations from it.
+/// Makes quinn's configurations from `identity`.
 pub(crate) fn configs(identity: &Identity) -> Result<Configs, String> {
+    let Sides { server, client } = sides(identity)?;
+    let mut server_config =
+        ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(server).map_err(text)?));
+    server_config.transport_config(transport());
+    Ok(Configs {
+        endpoint: endpoint(identity),
+        server: server_config,
+        client: client_config(client)?,
+    })
+}
+
+/// Checks that the parts of `identity` belong together and makes rustls's configurations from it.
+///
+/// # Errors
+/// What does not fit, in words.
+pub fn sides(identity: &Identity) -> Result<Sides, String> {
     let provider = provider();
     let authority = CertificateDer::from(identity.ca_certificate.clone());
     let certificate = CertificateDer::from(identity.certificate.clone());
@@ -96,15 +119,7 @@ pub(crate) fn configs(identity: &Identity) -> Result<Configs, String> {
         .map_err(|error| format!("this node's key and certificate do not fit: {error}"))?;
     client.alpn_protocols = vec![PROTOCOL.to_vec()];
     client.resumption = Resumption::disabled();
-
-    let mut server_config =
-        ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(server).map_err(text)?));
-    server_config.transport_config(transport());
-    Ok(Configs {
-        endpoint: endpoint(identity),
-        server: server_config,
-        client: client_config(client)?,
-    })
+    Ok(Sides { server, client })
 }
 
 /// Makes quinn's configuration from rustls's.

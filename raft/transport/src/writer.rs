@@ -10,36 +10,30 @@ use crate::codes;
 use crate::frame::{HEADER_BYTES, Kind, put_header};
 
 /// Frames taken from the queue for one write.
-const BATCH_FRAMES: usize = 256;
+pub const BATCH_FRAMES: usize = 256;
 /// Bodies up to this size are copied beside their headers; larger ones are handed over as they are.
 const COPY_BYTES_MAX: usize = 4 << 10;
 
 /// A frame that waits to be written.
-pub(crate) struct Outgoing {
+pub struct Outgoing {
     pub(crate) code: u8,
-    pub(crate) number: u64,
+    pub number: u64,
     /// Until when an answer is of use; `None` in answers.
     pub(crate) deadline: Option<Instant>,
     pub(crate) body: Bytes,
 }
 
 /// Bytes for one write: small frames lie side by side in one piece.
-struct Batch {
+#[derive(Default)]
+pub struct Batch {
     small: BytesMut,
     pieces: Vec<Bytes>,
     bytes: usize,
 }
 
 impl Batch {
-    fn new() -> Batch {
-        Batch {
-            small: BytesMut::new(),
-            pieces: Vec::new(),
-            bytes: 0,
-        }
-    }
-
-    fn push(&mut self, frame: Outgoing) {
+    /// Adds a frame.
+    pub fn push(&mut self, frame: Outgoing) {
         let left_ms = frame.deadline.map_or(0, left_ms);
         put_header(
             &mut self.small,
@@ -57,12 +51,18 @@ impl Batch {
         }
     }
 
-    /// Writes everything and gives the number of bytes.
-    async fn write(&mut self, stream: &mut SendStream) -> Result<usize, WriteError> {
+    /// Everything, in the order in which it is to be written; no piece is empty. Whoever has
+    /// written the pieces clears them.
+    pub fn pieces(&mut self) -> &mut Vec<Bytes> {
         if !self.small.is_empty() {
             self.pieces.push(self.small.split().freeze());
         }
-        stream.write_all_chunks(&mut self.pieces).await?;
+        &mut self.pieces
+    }
+
+    /// Writes everything and gives the number of bytes.
+    async fn write(&mut self, stream: &mut SendStream) -> Result<usize, WriteError> {
+        stream.write_all_chunks(self.pieces()).await?;
         self.pieces.clear();
         Ok(std::mem::take(&mut self.bytes))
     }
@@ -79,7 +79,7 @@ pub(crate) async fn write_frames(
     written: impl Fn(usize),
 ) -> Result<(), WriteError> {
     let mut frames = Vec::with_capacity(BATCH_FRAMES);
-    let mut batch = Batch::new();
+    let mut batch = Batch::default();
     while queue.recv_many(&mut frames, BATCH_FRAMES).await > 0 {
         for frame in frames.drain(..).filter(|frame| keep(frame)) {
             batch.push(frame);
@@ -110,14 +110,14 @@ impl Sending {
 
     /// Writes the stream's kind and its first frame, and gives the number of bytes.
     pub(crate) async fn begin(&mut self, kind: Kind, frame: Outgoing) -> Result<usize, WriteError> {
-        let mut batch = Batch::new();
+        let mut batch = Batch::default();
         batch.small.extend_from_slice(&[kind as u8]);
         batch.push(frame);
         Ok(1 + batch.write(&mut self.stream).await?)
     }
 
     pub(crate) async fn write(&mut self, frame: Outgoing) -> Result<usize, WriteError> {
-        let mut batch = Batch::new();
+        let mut batch = Batch::default();
         batch.push(frame);
         batch.write(&mut self.stream).await
     }
