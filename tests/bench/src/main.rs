@@ -19,6 +19,7 @@ mod report;
 mod rounds;
 mod sample;
 mod scaling;
+mod small;
 mod spread;
 mod stage;
 mod yardstick;

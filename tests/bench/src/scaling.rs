@@ -3,19 +3,15 @@
 //! Each node is held to a share of a processor, so that one machine can be several. For the writes
 //! nodes beyond the third are learners.
 use std::path::Path;
-use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, Result};
-use load::{Api, Pace, Plan, Progress, Scenario, Sizes, Until, World};
+use load::Scenario;
 use serde::Serialize;
 
 use crate::Run;
-use crate::case::USUAL;
 use crate::cgroup::Cgroup;
-use crate::cluster::Cluster;
-use crate::meter::Disk;
-use crate::sample::{Sample, measure};
+use crate::sample::Sample;
+use crate::small::Small;
 
 /// Of a processor for a node: seven that serve as many reads as that allows them, and the clients,
 /// fit on two.
@@ -24,12 +20,6 @@ pub(crate) const READ_CORES: f64 = 0.15;
 pub(crate) const LIKE_CORES: f64 = 0.2;
 const READS: [usize; 5] = [1, 2, 3, 5, 7];
 const LIKES: [usize; 5] = [3, 4, 5, 6, 7];
-const SIZES: Sizes = Sizes {
-    users: 2 * USUAL,
-    videos: 20,
-    likes: 500,
-    follows: 500,
-};
 
 /// One number of nodes.
 #[derive(Clone, Debug, Serialize)]
@@ -81,60 +71,24 @@ fn point(
     scenario: Scenario,
 ) -> Result<Point> {
     let dir = dir.join(format!("{}-{nodes}", scenario.name()));
-    std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     // Dropped after the cluster: a group with a process in it stays.
     let mut groups = Vec::new();
-    let mut cluster = Cluster::start(yin, &dir, logs, nodes)?;
-    let places = cluster.nodes();
-    let world = World::load(&places, USUAL, SIZES, "scale", load::CLIP.into(), &Silent);
-    let world = world.context("loading data")?;
-    cluster.go_into_production()?;
+    let small = Small::start(yin, &dir, logs, nodes, scenario)?;
     let cores = if scenario == Scenario::Read {
         READ_CORES
     } else {
         LIKE_CORES
     };
-    for (number, pid) in cluster.pids().into_iter().enumerate() {
+    for (number, pid) in small.cluster().pids().into_iter().enumerate() {
         let group = Cgroup::new(&number.to_string(), cores)?;
         group.take_in(pid)?;
         groups.push(group);
     }
-    let api = Api {
-        nodes: places,
-        world: Arc::clone(&world),
-        scenario,
-    };
-    let (pids, disk) = (cluster.pids(), Disk::of(&dir)?);
-    let mut samples = Vec::new();
-    for round in 1..=run.rounds {
-        let plan = Plan {
-            connections: USUAL,
-            pace: Pace::Closed,
-            until: Until::Time(Duration::from_secs_f64(run.seconds)),
-            warm_up: Duration::from_secs_f64(run.seconds / 5.0),
-            threads: 1,
-            seed: round as u64,
-        };
-        let sample = measure(&pids, disk, &plan, &api)?;
-        let figures = &sample.figures;
-        eprintln!(
-            "{} at {nodes} nodes, round {round}: {:.0}/s, {:.0} µs of the servers, {} errors",
-            scenario.name(),
-            figures.per_second,
-            sample.server_cpu_us,
-            figures.error_count()
-        );
-        samples.push(sample);
-        cluster.forget_logs()?;
-    }
-    drop(cluster);
+    let name = format!("{} at {nodes} nodes", scenario.name());
+    let samples = (1..=run.rounds)
+        .map(|round| small.sample(run, round, &name))
+        .collect::<Result<Vec<_>>>()?;
+    drop(small);
     std::fs::remove_dir_all(&dir).with_context(|| format!("removing {}", dir.display()))?;
     Ok(Point { nodes, samples })
-}
-
-/// Little is loaded here.
-struct Silent;
-
-impl Progress for Silent {
-    fn stage(&self, _: &str, _: u64, _: &Arc<std::sync::atomic::AtomicU64>) {}
 }
