@@ -99,6 +99,11 @@ impl Node {
         })
         .with_context(|| format!("opening the cluster endpoint on {}", config.cluster.listen))?;
         let network: Arc<dyn Network> = endpoint.clone();
+        #[cfg(feature = "tcp")]
+        let network: Arc<dyn Network> =
+            tcp::Tcp::over(network, &who.identity(), config.cluster.listen)
+                .await
+                .context("opening TCP beside QUIC")?;
         let address = network.local_addr();
         for (peer, address) in who.peers() {
             network.set_address(peer, address);

@@ -10,7 +10,7 @@ use crate::source::{self, code, split_tests, words};
 
 /// A package, its folder, and the packages of the workspace that it may know. All arrows point
 /// down.
-const ARROWS: [(&str, &str, &[&str]); 19] = [
+const ARROWS: [(&str, &str, &[&str]); 20] = [
     ("model", "storage/model", &[]),
     ("media", "storage/media", &[]),
     ("s3", "storage/s3", &[]),
@@ -35,6 +35,8 @@ const ARROWS: [(&str, &str, &[&str]); 19] = [
             "raft",
             "s3",
             "storage",
+            // For the bench's other build only.
+            "tcp",
             "transport",
         ],
     ),
@@ -70,6 +72,8 @@ const ARROWS: [(&str, &str, &[&str]); 19] = [
     ),
     // What model and state cost, without all that stands above them; fills states for the bench.
     ("micro", "tests/bench/micro", &["model", "storage"]),
+    // The network seam over TCP, to compare QUIC with.
+    ("tcp", "tests/bench/tcp", &["transport"]),
     // Users of the built binary, its HTTP and its command line.
     ("demo", "deploy/demo", &[]),
     ("jepsen", "jepsen", &["checkers", "plants", "router"]),
@@ -98,7 +102,7 @@ const ARROWS_OF_TESTS: [(&str, &[&str]); 3] = [
 ];
 
 /// Libraries that only some rooms may know, so that they can be replaced there.
-const HOMES: [(&str, &[&str]); 15] = [
+const HOMES: [(&str, &[&str]); 16] = [
     ("argon2", &["api"]),
     ("axum", &["api", "bench", "node", "ratchet"]),
     ("chitchat", &["gossip"]),
@@ -117,6 +121,7 @@ const HOMES: [(&str, &[&str]); 15] = [
     ("rocksdb", &["storage"]),
     ("s3s", &["s3"]),
     ("s3s-fs", &["s3"]),
+    ("tokio-rustls", &["tcp"]),
 ];
 
 /// Words that the shipped code of a folder must not contain, where manifests do not tell.
