@@ -33,11 +33,17 @@ node-kill: ## kill -9 of one node of the demo: make node-kill N=1
 node-start: ## starts a killed node again: make node-start N=1
 	@$(ENV); exec $(DEMO) start $(DEMO_FLAGS) $(N)
 
-# Measured is what people run: the release build.
+# Measured is what people run: the release build. The one over TCP is made first and moved away; only
+# the node itself is built twice.
+BENCH_PARTS = -p node -p bench -p micro --bin yin --bin bench --bin fill
+WITH_TCP = $(if $(ONLY),$(findstring tcp,$(ONLY)),tcp)
+YIN_TCP = "$$CARGO_TARGET_DIR/release/yin-tcp"
 bench: deps rocksdb ## what it does on this machine beside what the machine allows (ROUNDS=, SECONDS=, SCALE=, ONLY=, NODES=, CONNECTIONS=, DEPTH=)
-	@$(ENV); cargo build --release --locked -p node -p bench -p micro --bin yin --bin bench --bin fill
+	@$(if $(WITH_TCP),$(ENV); cargo build --release --locked $(BENCH_PARTS) --features node/tcp; \
+		mv -f "$$CARGO_TARGET_DIR/release/yin" $(YIN_TCP))
+	@$(ENV); cargo build --release --locked $(BENCH_PARTS)
 	@$(ENV); exec "$$CARGO_TARGET_DIR/release/bench" run --yin "$$CARGO_TARGET_DIR/release/yin" \
-		--dir $(DATA)/bench $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE)) \
+		$(if $(WITH_TCP),--tcp $(YIN_TCP)) --dir $(DATA)/bench $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE)) \
 		$(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS)) $(if $(ONLY),--only $(ONLY)) \
 		$(if $(NODES),--nodes $(NODES)) $(if $(CONNECTIONS),--connections $(CONNECTIONS)) \
 		$(if $(DEPTH),--depth $(DEPTH))

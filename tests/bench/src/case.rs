@@ -192,7 +192,7 @@ pub(crate) fn unknown(only: &[String]) -> Vec<&str> {
             || Deed::ALL.iter().any(|deed| deed.name() == name)
             || stack::Deed::ALL.iter().any(|deed| deed.name() == name)
             || OPEN.iter().any(|open| open.name == name)
-            || [FAILOVER, SCALING, DEPTH].contains(&name)
+            || [FAILOVER, SCALING, DEPTH, TCP].contains(&name)
     };
     only.iter()
         .map(String::as_str)
@@ -204,6 +204,7 @@ pub(crate) fn unknown(only: &[String]) -> Vec<&str> {
 const FAILOVER: &str = "failover";
 const SCALING: &str = "scaling";
 const DEPTH: &str = "depth";
+const TCP: &str = "tcp";
 
 /// Is the leader to be killed at the end?
 pub(crate) fn has_failover(run: &Run) -> bool {
@@ -218,4 +219,9 @@ pub(crate) fn has_scaling(run: &Run) -> bool {
 /// Are nodes with much data to be started at the end?
 pub(crate) fn has_depth(run: &Run) -> bool {
     is_wanted(run, DEPTH)
+}
+
+/// Is QUIC between nodes to be compared with TCP at the end?
+pub(crate) fn has_tcp(run: &Run) -> bool {
+    is_wanted(run, TCP)
 }

@@ -1,5 +1,5 @@
 //! An S3 server and some nodes as processes of their own, with the settings of production.
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -216,6 +216,12 @@ impl Cluster {
             .iter()
             .filter_map(|member| member.process.as_ref());
         running.map(Process::pid).collect()
+    }
+
+    /// Is there a TCP listener beside each node's UDP port?
+    pub(crate) fn takes_tcp(&self) -> bool {
+        let mut members = self.members.iter();
+        members.all(|member| TcpStream::connect(member.cluster).is_ok())
     }
 
     pub(crate) fn forget_logs(&self) -> Result<()> {

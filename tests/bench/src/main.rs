@@ -22,6 +22,7 @@ mod scaling;
 mod small;
 mod spread;
 mod stage;
+mod wires;
 mod yardstick;
 
 use std::net::SocketAddr;
@@ -54,6 +55,9 @@ struct Run {
     /// The built `yin` binary; a release build, or the figures mean little.
     #[arg(long)]
     yin: PathBuf,
+    /// The same built with the feature `tcp`: what QUIC between nodes is compared with.
+    #[arg(long)]
+    tcp: Option<PathBuf>,
     /// Where data and results go; what is in its `run` folder is deleted.
     #[arg(long, default_value = "data/bench")]
     dir: PathBuf,

@@ -14,6 +14,7 @@ use crate::report::{self, Results};
 use crate::sample::{self, Rates, Sample};
 use crate::scaling::Scaling;
 use crate::stage::Stage;
+use crate::wires;
 use crate::yardstick::disk::{self, Sync};
 
 /// Starts, loads, measures and reports.
@@ -41,13 +42,7 @@ pub(crate) fn run(run: &Run) -> Result<()> {
         Stage::set(run, &dir, &logs).and_then(|stage| measure(run, stage, &dir, load_before));
     // The first cluster has ended: nobody shares the processors with those that follow.
     if let Ok(results) = &mut measured {
-        let yin = run.yin.canonicalize()?;
-        if case::has_scaling(run) {
-            results.scaling = Some(Scaling::measure(run, &yin, &dir, &logs));
-        }
-        if case::has_depth(run) {
-            results.depth = Some(Depth::measure(run, &yin, &dir, &logs));
-        }
+        measure_others(run, results, &dir, &logs)?;
     }
     // What went wrong is in the logs, so that they are kept then.
     let results = measured.with_context(|| format!("logs are in {}", logs.display()))?;
@@ -91,6 +86,29 @@ fn measure(run: &Run, mut stage: Stage, dir: &Path, load_before: String) -> Resu
         depth: None,
         cases: cases.iter().zip(samples).map(report::Line::of).collect(),
     })
+}
+
+/// Starts other clusters. What goes wrong there is told and noted: the rest of the run is worth
+/// keeping.
+fn measure_others(run: &Run, results: &mut Results, dir: &Path, logs: &Path) -> Result<()> {
+    if case::has_tcp(run) {
+        match wires::measure(run, dir, logs) {
+            Ok(lines) => results.cases.extend(lines),
+            Err(error) => {
+                eprintln!("QUIC and TCP: {error:#}");
+                let why = format!("{error:#}");
+                results.settings.tcp_lacks = Some(why.lines().take(1).collect());
+            }
+        }
+    }
+    let yin = run.yin.canonicalize()?;
+    if case::has_scaling(run) {
+        results.scaling = Some(Scaling::measure(run, &yin, dir, logs));
+    }
+    if case::has_depth(run) {
+        results.depth = Some(Depth::measure(run, &yin, dir, logs));
+    }
+    Ok(())
 }
 
 fn say(run: &Run, round: usize, case: &Case, sample: &Sample) {

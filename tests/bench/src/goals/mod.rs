@@ -13,6 +13,7 @@ use crate::depth::Depth;
 use crate::report::{Line, Results};
 use crate::sample::Sample;
 use crate::spread::Spread;
+use crate::wires;
 use crate::yardstick::append::RECORD_BYTES;
 use crate::yardstick::stack::PACKAGES;
 use crate::yardstick::stack::client::Deed;
@@ -265,6 +266,9 @@ fn lacking(results: &Results, case: &str) -> Option<String> {
     if Deed::ALL.iter().any(|deed| deed.name() == case) {
         let program = settings.stack_lacks?;
         return Some(format!("{program} is not installed ({PACKAGES})"));
+    }
+    if [wires::QUIC, wires::TCP].contains(&case) {
+        return settings.tcp_lacks.clone();
     }
     let needs_etcd = case.starts_with("etcd") && !settings.has_etcd;
     needs_etcd.then(|| "etcd is not installed".to_owned())

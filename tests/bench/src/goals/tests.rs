@@ -3,6 +3,7 @@ use super::*;
 use crate::depth::{Point, Round};
 use crate::report::sample_results;
 use crate::scaling::{self, Scaling};
+use crate::wires;
 
 fn found<'a>(judged: &'a [Judged], number: &str) -> &'a Judged {
     judged
@@ -68,6 +69,35 @@ fn without_mariadb_or_redis_the_goals_say_how_to_get_them() {
             "{number}"
         );
     }
+}
+
+#[test]
+fn quic_is_compared_with_tcp_by_rates_and_by_processor_time() {
+    let mut results = sample_results(&[
+        (wires::QUIC, 64, [95.0, 99.0, 80.0]),
+        (wires::TCP, 64, [100.0, 100.0, 100.0]),
+    ]);
+    for sample in &mut results.cases[1].samples {
+        sample.server_cpu_us = 90.0;
+    }
+    let judged = judge(&results);
+    let judged = found(&judged, "20");
+    assert_eq!(judged.measured.unwrap().median, 0.95);
+    assert_eq!(judged.by_cpu.unwrap().median, 0.9);
+    assert_eq!(judged.verdict, Verdict::Met);
+}
+
+#[test]
+fn without_another_yin_the_goal_says_why() {
+    let mut results = sample_results(&[]);
+    let why = |results: &Results| found(&judge(results), "20").verdict.clone();
+    let not_asked = "like-quic at 64 connections was not asked for";
+    assert_eq!(why(&results), Verdict::NotMeasured(not_asked.to_owned()));
+    results.settings.tcp_lacks = Some("no such yin".to_owned());
+    assert_eq!(
+        why(&results),
+        Verdict::NotMeasured("no such yin".to_owned())
+    );
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub(crate) struct Settings {
     pub(crate) has_etcd: bool,
     /// Which of MariaDB and Redis is not installed.
     pub(crate) stack_lacks: Option<&'static str>,
+    /// Why QUIC was not compared with TCP, where that was asked for.
+    pub(crate) tcp_lacks: Option<String>,
     /// Settings of the nodes that are not the defaults.
     pub(crate) raised: &'static str,
 }
@@ -77,6 +79,7 @@ impl Settings {
             scale: run.scale,
             has_etcd: stage.has_etcd(),
             stack_lacks: stage.stack_lacks,
+            tcp_lacks: None,
             raised: RAISED,
         }
     }
@@ -169,6 +172,7 @@ pub(crate) fn sample_results(cases: &[(&str, usize, [f64; 3])]) -> Results {
             scale: 0.01,
             has_etcd: cases.iter().any(|(name, ..)| name.starts_with("etcd")),
             stack_lacks: None,
+            tcp_lacks: None,
             raised: RAISED,
         },
         machine: Machine::now(String::new()),
