@@ -84,7 +84,7 @@ pub fn drive<W: Work>(
     tell(Moment::Begin);
     let (record, used, length) = match window.end {
         Some(end) => {
-            wait_until(end);
+            let end = crew.await_end(end, work);
             let used = cpu::own().saturating_sub(before);
             tell(Moment::End);
             (crew.finish()?, used, end.duration_since(begin))
@@ -160,6 +160,18 @@ impl Crew {
         self.starts
             .iter()
             .try_for_each(|start| start.send(window).map_err(|_| ended()))
+    }
+
+    /// Waits for the end of the window; gives the moment, which is an earlier one when the work
+    /// says that it is enough.
+    fn await_end<W: Work>(&self, end: Instant, work: &W) -> Instant {
+        // Nothing more is said here: this ends in time, or when all threads have ended.
+        let left = end.saturating_duration_since(Instant::now());
+        if self.ready.recv_timeout(left).is_err() && work.is_enough() {
+            return end.min(Instant::now());
+        }
+        wait_until(end);
+        end
     }
 
     fn finish(self) -> Result<Record, Trouble> {

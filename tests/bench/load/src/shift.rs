@@ -42,6 +42,8 @@ struct Desk<W> {
 struct Queue {
     moments: Vec<Instant>,
     next: Cell<usize>,
+    /// No more than so many come.
+    most: Cell<usize>,
     come: Semaphore,
 }
 
@@ -93,7 +95,7 @@ impl<W: Work> Shift<W> {
             });
         }
         if let Some(queue) = queue {
-            queue.let_come().await?;
+            queue.let_come(|| desk.work.is_enough()).await?;
         }
         for task in tasks {
             task.await
@@ -114,6 +116,7 @@ impl<W: Work> Shift<W> {
         let begin = window.begin - self.plan.warm_up;
         let moments = arrivals(share, self.plan.warm_up + length, seed);
         Some(Rc::new(Queue {
+            most: Cell::new(moments.len()),
             moments: moments.into_iter().map(|moment| begin + moment).collect(),
             next: Cell::new(0),
             come: Semaphore::new(0),
@@ -122,11 +125,15 @@ impl<W: Work> Shift<W> {
 }
 
 impl Queue {
-    /// Lets everybody in when their moment has come, however many still wait.
-    async fn let_come(&self) -> Result<(), Trouble> {
+    /// Lets everybody in when their moment has come, however many still wait, until it is enough.
+    async fn let_come(&self, is_enough: impl Fn() -> bool) -> Result<(), Trouble> {
         let alarm = Alarm::new().map_err(|error| Trouble::Broken(format!("a timer: {error}")))?;
         let mut come = 0;
         while come < self.moments.len() {
+            if is_enough() {
+                self.most.set(come);
+                break;
+            }
             let now = Instant::now();
             let due = self.moments[come..].partition_point(|moment| *moment <= now);
             if due == 0 {
@@ -151,7 +158,7 @@ impl Queue {
             permit.forget();
         }
         let next = self.next.get();
-        let moment = self.moments.get(next)?;
+        let moment = self.moments[..self.most.get()].get(next)?;
         self.next.set(next + 1);
         Some(*moment)
     }
@@ -186,6 +193,7 @@ impl<W: Work> Desk<W> {
         let became = self.work.perform(client).await;
         let end = Instant::now();
         let is_broken = matches!(became, Err(Trouble::Broken(_)));
+        self.work.note(begin, end, &became);
         self.record
             .borrow_mut()
             .note(&self.window, begin, end, became);

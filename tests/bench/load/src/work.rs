@@ -1,6 +1,7 @@
 //! What the driver needs to know of an operation: how a client connects, and what it does.
 use std::future::Future;
 use std::sync::Arc;
+use std::time::Instant;
 
 use crate::client::{Client, Node};
 use crate::scenario::Scenario;
@@ -29,6 +30,16 @@ pub trait Work: Clone + Send + 'static {
     /// # Errors
     /// Whatever keeps it from being a full success.
     fn perform(&self, client: &mut Self::Client) -> impl Future<Output = Result<(), Trouble>>;
+
+    /// Is told of each operation when it has ended, for those who want more than the figures;
+    /// `due` is the moment from which its latency counts.
+    fn note(&self, _due: Instant, _end: Instant, _became: &Result<(), Trouble>) {}
+
+    /// Ends an open loop before its time, for those who do not know beforehand how long they need
+    /// it. Looked at before each arrival.
+    fn is_enough(&self) -> bool {
+        false
+    }
 }
 
 /// A scenario at some nodes; connections are spread over them, and stay.

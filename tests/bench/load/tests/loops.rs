@@ -2,7 +2,7 @@
 use std::cell::Cell;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use load::{Moment, Pace, Plan, Trouble, Until, Work, drive};
 
@@ -131,6 +131,64 @@ fn the_caller_is_told_the_window_and_the_warm_up_is_left_out() {
         "{} of {all}",
         figures.done
     );
+}
+
+/// Has enough after so many.
+#[derive(Clone, Default)]
+struct HasEnough {
+    noted: Arc<AtomicU64>,
+    slowest_ns: Arc<AtomicU64>,
+}
+
+const ENOUGH: u64 = 50;
+
+impl Work for HasEnough {
+    type Client = Cell<bool>;
+
+    fn name(&self) -> &str {
+        "has enough"
+    }
+
+    async fn connect(&self, _: usize, _: u64) -> Result<Cell<bool>, Trouble> {
+        Ok(Cell::new(false))
+    }
+
+    async fn perform(&self, has_stood: &mut Cell<bool>) -> Result<(), Trouble> {
+        if !has_stood.replace(true) {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
+    fn note(&self, due: Instant, end: Instant, became: &Result<(), Trouble>) {
+        assert_eq!(*became, Ok(()));
+        self.noted.fetch_add(1, Ordering::Relaxed);
+        let latency = u64::try_from(end.duration_since(due).as_nanos());
+        let latency = latency.expect("a short time");
+        self.slowest_ns.fetch_max(latency, Ordering::Relaxed);
+    }
+
+    fn is_enough(&self) -> bool {
+        self.noted.load(Ordering::Relaxed) >= ENOUGH
+    }
+}
+
+#[test]
+fn an_open_loop_ends_when_it_is_enough_and_every_operation_was_noted() {
+    let work = HasEnough::default();
+    let pace = Pace::Open {
+        per_second: 1_000.0,
+    };
+    let began = Instant::now();
+    let plan = plan(pace, Until::Time(Duration::from_secs(60)));
+    let figures = drive(&plan, &work, &mut |_| {}).unwrap();
+    assert!(began.elapsed() < Duration::from_secs(30));
+    assert!(figures.seconds < 30.0, "{}", figures.seconds);
+    let noted = work.noted.load(Ordering::Relaxed);
+    assert!((ENOUGH..1_000).contains(&noted), "{noted}");
+    assert!(figures.done <= noted, "{}", figures.done);
+    let slowest = work.slowest_ns.load(Ordering::Relaxed);
+    assert!(slowest >= 19_000_000, "waiting counts: {slowest}");
 }
 
 /// Nobody is there.
