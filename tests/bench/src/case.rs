@@ -51,6 +51,20 @@ pub(crate) struct Case {
     pub(crate) beside: Option<Scenario>,
 }
 
+impl Case {
+    /// A closed loop at the cluster with the usual number of connections.
+    pub(crate) fn closed(scenario: Scenario) -> Self {
+        Self {
+            name: scenario.name().to_owned(),
+            target: Target::Cluster,
+            what: What::Http(scenario),
+            connections: USUAL,
+            speed: Speed::Closed,
+            beside: None,
+        }
+    }
+}
+
 const HELLO: Scenario = plain("axum-hello", "/hello", false);
 const PAGE: Scenario = plain("axum-page", "/page", false);
 const APPEND: Scenario = plain("append", "/put", true);
@@ -192,7 +206,7 @@ pub(crate) fn unknown(only: &[String]) -> Vec<&str> {
             || Deed::ALL.iter().any(|deed| deed.name() == name)
             || stack::Deed::ALL.iter().any(|deed| deed.name() == name)
             || OPEN.iter().any(|open| open.name == name)
-            || [FAILOVER, SCALING, DEPTH, TCP].contains(&name)
+            || [FAILOVER, INSTALL, SCALING, DEPTH, TCP].contains(&name)
     };
     only.iter()
         .map(String::as_str)
@@ -202,6 +216,7 @@ pub(crate) fn unknown(only: &[String]) -> Vec<&str> {
 
 /// No cases, but they can be asked for.
 const FAILOVER: &str = "failover";
+const INSTALL: &str = "install";
 const SCALING: &str = "scaling";
 const DEPTH: &str = "depth";
 const TCP: &str = "tcp";
@@ -209,6 +224,11 @@ const TCP: &str = "tcp";
 /// Is the leader to be killed at the end?
 pub(crate) fn has_failover(run: &Run) -> bool {
     is_wanted(run, FAILOVER) && run.nodes >= 3
+}
+
+/// Are further nodes to join at the end? In a smaller cluster they would get a vote.
+pub(crate) fn has_install(run: &Run) -> bool {
+    is_wanted(run, INSTALL) && run.nodes >= 3
 }
 
 /// Are clusters of other sizes to be started at the end?

@@ -19,7 +19,7 @@ const KEYS: [(&str, &str); 2] = [
 ];
 
 /// Tokio's own setting of how many threads serve; all processors when it is not there.
-const THREADS: &str = "TOKIO_WORKER_THREADS";
+pub(crate) const THREADS: &str = "TOKIO_WORKER_THREADS";
 
 /// While data is loaded: passwords of users who never log in again are hashed for show.
 const QUICK_PASSWORDS: &str = "[api.password]\nmemory_kib = 8\npasses = 1\n";
@@ -54,6 +54,51 @@ struct Member {
     process: Option<Process>,
 }
 
+impl Member {
+    /// On an empty directory that is still to be made.
+    fn at(data: PathBuf) -> Result<Self> {
+        Ok(Self {
+            data,
+            http: free_address()?,
+            cluster: free_address()?,
+            process: None,
+        })
+    }
+
+    fn await_ready(&mut self) -> Result<()> {
+        let http = self.http;
+        let process = self.process.as_mut().context("the node was started")?;
+        process.await_that("ready", || {
+            crate::http::is_ok(http, "/readyz").then_some(())
+        })
+    }
+}
+
+/// A node that joins a cluster in which there is something already, and that nobody asks anything.
+pub(crate) struct Guest(Member);
+
+impl Guest {
+    /// Until it has applied what the others have.
+    pub(crate) fn await_ready(&mut self) -> Result<()> {
+        self.0.await_ready()
+    }
+
+    /// What it has logged, one JSON a line.
+    pub(crate) fn log(&self) -> Result<String> {
+        let process = self.0.process.as_ref().context("the node was started")?;
+        process.log()
+    }
+
+    /// Ends it and removes its data. The cluster goes on calling for it: there is no command yet
+    /// that takes a node out.
+    pub(crate) fn leave(mut self) -> Result<()> {
+        let process = self.0.process.take().context("the node was started")?;
+        process.stop()?;
+        let data = &self.0.data;
+        std::fs::remove_dir_all(data).with_context(|| format!("removing {}", data.display()))
+    }
+}
+
 /// The processes, and where they are.
 pub(crate) struct Cluster {
     yin: PathBuf,
@@ -71,14 +116,7 @@ impl Cluster {
     /// Starts everything in `dir`, with quick passwords; see [`Self::go_into_production`].
     pub(crate) fn start(yin: &Path, dir: &Path, logs: &Path, count: usize) -> Result<Self> {
         let members = (1..=count)
-            .map(|n| {
-                Ok(Member {
-                    data: dir.join(format!("node{n}")),
-                    http: free_address()?,
-                    cluster: free_address()?,
-                    process: None,
-                })
-            })
+            .map(|n| Member::at(dir.join(format!("node{n}"))))
             .collect::<Result<Vec<_>>>()?;
         let mut cluster = Self {
             yin: yin.to_owned(),
@@ -181,6 +219,22 @@ impl Cluster {
         Ok(began.elapsed())
     }
 
+    /// Starts a further node, the `n`th of all that joined so, counted from 1.
+    pub(crate) fn invite(&self, n: usize) -> Result<Guest> {
+        let number = self.members.len() + n;
+        let mut member = Member::at(self.dir.join(format!("node{number}")))?;
+        member.process = Some(self.launch(&member, number - 1)?);
+        Ok(Guest(member))
+    }
+
+    /// Up to where the leader's log has been purged: 0 when a new node would get all of it.
+    pub(crate) fn purged_index(&mut self) -> Result<u64> {
+        let leader = self.leader()?;
+        let status = status(&mut self.ask_status(leader)).context("asking the leader")?;
+        let index = status["purged_index"].as_u64();
+        index.context("a status without its purged_index")
+    }
+
     /// Which node says of itself that it leads.
     fn leader(&mut self) -> Result<usize> {
         let mut asks: Vec<Command> = (0..self.members.len())
@@ -248,7 +302,7 @@ impl Cluster {
 
     /// A node's share of this machine's processors, as whoever puts several on one gives it. With all
     /// of them in each the threads of one wake each other for what the next node waits for.
-    fn threads(&self) -> usize {
+    pub(crate) fn threads(&self) -> usize {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
         (processors / self.members.len()).max(1)
     }
@@ -268,7 +322,12 @@ impl Cluster {
     }
 
     fn start_node(&mut self, n: usize) -> Result<()> {
-        let member = &self.members[n];
+        self.members[n].process = Some(self.launch(&self.members[n], n)?);
+        Ok(())
+    }
+
+    /// Starts the process of the `n`th node, counted from 0.
+    fn launch(&self, member: &Member, n: usize) -> Result<Process> {
         let mut command = self.yin();
         command.env(THREADS, self.threads().to_string());
         command.arg("serve").arg("--config").arg(self.config_file());
@@ -287,18 +346,11 @@ impl Cluster {
             command.env("YIN_TOKEN", &self.join_token);
         }
         let name = format!("node{}", n + 1);
-        let log = self.logs.join(format!("{name}.log"));
-        self.members[n].process = Some(Process::start(&name, command, log)?);
-        Ok(())
+        Process::start(&name, command, self.logs.join(format!("{name}.log")))
     }
 
     fn await_ready(&mut self, n: usize) -> Result<()> {
-        let member = &mut self.members[n];
-        let http = member.http;
-        let process = member.process.as_mut().context("the node was started")?;
-        process.await_that("ready", || {
-            crate::http::is_ok(http, "/readyz").then_some(())
-        })
+        self.members[n].await_ready()
     }
 
     fn await_voters(&mut self, count: usize) -> Result<()> {

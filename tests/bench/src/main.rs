@@ -12,6 +12,7 @@ mod depth;
 mod failover;
 mod goals;
 mod http;
+mod install;
 mod meter;
 mod process;
 mod progress;
@@ -121,6 +122,23 @@ enum Serve {
         #[arg(long)]
         log: PathBuf,
     },
+    /// Takes bytes over quinn.
+    StreamIn {
+        #[arg(long)]
+        listen: SocketAddr,
+        /// Where its certificate goes.
+        #[arg(long)]
+        certificate: PathBuf,
+    },
+    /// Sends bytes over quinn and prints how many seconds it took.
+    StreamOut {
+        #[arg(long)]
+        to: SocketAddr,
+        #[arg(long)]
+        bytes: u64,
+        #[arg(long)]
+        certificate: PathBuf,
+    },
 }
 
 fn main() -> ExitCode {
@@ -139,6 +157,15 @@ fn main() -> ExitCode {
                 follower,
             } => yardstick::append::lead(listen, &log, &follower),
             Serve::Follow { listen, log } => yardstick::append::follow(listen, &log),
+            Serve::StreamIn {
+                listen,
+                certificate,
+            } => yardstick::stream::take(listen, &certificate),
+            Serve::StreamOut {
+                to,
+                bytes,
+                certificate,
+            } => yardstick::stream::give(to, bytes, &certificate),
         },
     };
     match done {

@@ -54,6 +54,12 @@ impl Process {
         cut.with_context(|| format!("cutting {}", self.log.display()))
     }
 
+    /// What it has put out so far.
+    pub(crate) fn log(&self) -> Result<String> {
+        let log = &self.log;
+        std::fs::read_to_string(log).with_context(|| format!("reading {}", log.display()))
+    }
+
     /// Looks until `is_there` gives something, the process ends, or the time is up.
     pub(crate) fn await_that<T>(
         &mut self,

@@ -9,6 +9,7 @@ use crate::Run;
 use crate::case::{self, Case};
 use crate::depth::{self, Depth};
 use crate::failover;
+use crate::install::Installs;
 use crate::process::log_folder;
 use crate::report::{self, Results};
 use crate::sample::{self, Rates, Sample};
@@ -38,8 +39,8 @@ pub(crate) fn run(run: &Run) -> Result<()> {
     std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     let dir = dir.canonicalize()?;
     let logs = log_folder(&dir)?;
-    let mut measured =
-        Stage::set(run, &dir, &logs).and_then(|stage| measure(run, stage, &dir, load_before));
+    let mut measured = Stage::set(run, &dir, &logs)
+        .and_then(|stage| measure(run, stage, &dir, &logs, load_before));
     // The first cluster has ended: nobody shares the processors with those that follow.
     if let Ok(results) = &mut measured {
         measure_others(run, results, &dir, &logs)?;
@@ -55,7 +56,13 @@ pub(crate) fn run(run: &Run) -> Result<()> {
     report::write(&results, &run.dir)
 }
 
-fn measure(run: &Run, mut stage: Stage, dir: &Path, load_before: String) -> Result<Results> {
+fn measure(
+    run: &Run,
+    mut stage: Stage,
+    dir: &Path,
+    logs: &Path,
+    load_before: String,
+) -> Result<Results> {
     let began = Instant::now();
     let cases = case::cases(run, stage.has_etcd(), stage.stack.is_some());
     let mut samples: Vec<Vec<Sample>> = cases.iter().map(|_| Vec::new()).collect();
@@ -75,6 +82,9 @@ fn measure(run: &Run, mut stage: Stage, dir: &Path, load_before: String) -> Resu
     } else {
         Vec::new()
     };
+    // Last, since those who joined are missed by the cluster when they have gone.
+    let installs =
+        case::has_install(run).then(|| Installs::measure(run, &mut stage, &mut rates, dir, logs));
     eprintln!("measured in {:.0} s", began.elapsed().as_secs_f64());
     Ok(Results {
         settings: report::Settings::of(run, &stage),
@@ -82,6 +92,7 @@ fn measure(run: &Run, mut stage: Stage, dir: &Path, load_before: String) -> Resu
         starts: stage.starts,
         syncs,
         failovers,
+        installs,
         scaling: None,
         depth: None,
         cases: cases.iter().zip(samples).map(report::Line::of).collect(),

@@ -39,8 +39,13 @@ impl Rates {
         }
     }
 
+    /// Operations a second, if it was measured.
+    pub(crate) fn of(&self, name: &str) -> Option<f64> {
+        self.0.get(name).copied()
+    }
+
     fn part(&self, name: &str, part: f64) -> Result<Pace> {
-        let rate = self.0.get(name);
+        let rate = self.of(name);
         let rate = rate.with_context(|| format!("{name} was not measured in a closed loop"))?;
         Ok(Pace::Open {
             per_second: (rate * part).max(1.0),

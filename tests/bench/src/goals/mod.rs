@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use crate::case::USUAL;
 use crate::depth::Depth;
+use crate::install::{Install, Tails};
 use crate::report::{Line, Results};
 use crate::sample::Sample;
 use crate::spread::Spread;
@@ -65,6 +66,11 @@ enum Measure {
     Depth(&'static str),
     /// Of a killed node with many objects, to its first right answer.
     RestartSeconds,
+    /// Snapshot bytes/s until installed ÷ those of quinn alone.
+    InstallSpeed,
+    /// p99 while a node joins ÷ before.
+    InstallReads,
+    InstallLikes,
     /// Not by this bench, and why.
     Not(&'static str),
 }
@@ -197,6 +203,9 @@ impl Measure {
             }
             Self::Depth(case) => at_depth(results, |depth| depth.ratios(case)),
             Self::RestartSeconds => at_depth(results, Depth::restarts),
+            Self::InstallSpeed => installs(results, |one| one.stream_s / one.install_s),
+            Self::InstallReads => install_tails(results, |one| &one.reads),
+            Self::InstallLikes => install_tails(results, |one| &one.likes),
             Self::Not(why) => Err(((*why).to_owned(), Vec::new())),
         }
     }
@@ -311,4 +320,27 @@ fn at_depth(results: &Results, of: impl FnOnce(&Depth) -> Result<Vec<f64>, Strin
         Some(why) => Err((why, values)),
         None => Ok(values),
     }
+}
+
+/// A figure of the nodes that joined, by round.
+fn installs(results: &Results, of: impl Fn(&Install) -> f64) -> Found {
+    let installs = results.installs.as_ref();
+    let installs = installs.ok_or_else(|| ("install was not asked for".to_owned(), Vec::new()))?;
+    let values = installs.times.iter().map(of).collect();
+    match &installs.missing {
+        None => Ok(values),
+        Some(why) => Err((why.clone(), values)),
+    }
+}
+
+fn install_tails(results: &Results, of: fn(&Install) -> &Tails) -> Found {
+    let times = results.installs.iter().flat_map(|all| &all.times);
+    let (done, errors) = times.map(of).fold((0, 0), |(done, errors), one| {
+        (done + one.done, errors + one.errors)
+    });
+    if errors as f64 > ERRORS_MAX * done as f64 {
+        let why = format!("{errors} errors beside {done} operations during the joins");
+        return Err((why, Vec::new()));
+    }
+    installs(results, |one| of(one).during_us / of(one).before_us)
 }

@@ -1,6 +1,7 @@
 //! Made-up results are judged as they should be.
 use super::*;
 use crate::depth::{Point, Round};
+use crate::install::Installs;
 use crate::report::sample_results;
 use crate::scaling::{self, Scaling};
 use crate::wires;
@@ -98,6 +99,55 @@ fn without_another_yin_the_goal_says_why() {
         why(&results),
         Verdict::NotMeasured("no such yin".to_owned())
     );
+}
+
+#[test]
+fn a_join_is_compared_with_quinn_alone_and_with_the_time_before() {
+    let tails = |before_us, during_us| Tails {
+        before_us,
+        during_us,
+        done: 10_000,
+        ..Tails::default()
+    };
+    let mut results = sample_results(&[]);
+    let unasked = Verdict::NotMeasured("install was not asked for".to_owned());
+    assert_eq!(found(&judge(&results), "21a").verdict, unasked);
+    results.installs = Some(Installs {
+        times: vec![Install {
+            bytes: 100_000_000,
+            install_s: 0.5,
+            ready_s: 2.0,
+            stream_s: 0.4,
+            reads: tails(200.0, 300.0),
+            likes: tails(1_000.0, 1_600.0),
+        }],
+        missing: None,
+    });
+    let judged = judge(&results);
+    for (number, expected, verdict) in [
+        ("21a", 0.8, Verdict::Met),
+        ("21b", 1.5, Verdict::Met),
+        ("21c", 1.6, Verdict::NotMet),
+    ] {
+        let judged = found(&judged, number);
+        let median = judged.measured.unwrap().median;
+        assert!((median - expected).abs() < 1e-9, "{number}: {median}");
+        assert_eq!(judged.verdict, verdict, "{number}");
+    }
+    let installs = results.installs.as_mut().unwrap();
+    installs.times[0].reads.errors = 11;
+    installs.missing = Some("no snapshot".to_owned());
+    let judged = judge(&results);
+    let why = |number| match &found(&judged, number).verdict {
+        Verdict::NotMeasured(why) => why.as_str(),
+        Verdict::Met | Verdict::NotMet => panic!("{number} is measured"),
+    };
+    assert_eq!(why("21a"), "no snapshot");
+    assert_eq!(
+        why("21b"),
+        "11 errors beside 10000 operations during the joins"
+    );
+    assert!(found(&judged, "21a").measured.is_some());
 }
 
 #[test]

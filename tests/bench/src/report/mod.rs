@@ -13,6 +13,7 @@ use crate::case::{Case, Target};
 use crate::cluster::RAISED;
 use crate::depth::Depth;
 use crate::goals;
+use crate::install::Installs;
 use crate::sample::Sample;
 use crate::scaling::Scaling;
 use crate::spread::Spread;
@@ -29,6 +30,8 @@ pub(crate) struct Results {
     pub(crate) syncs: Vec<Sync>,
     /// Seconds.
     pub(crate) failovers: Vec<f64>,
+    /// `None`: not asked for.
+    pub(crate) installs: Option<Installs>,
     /// `None`: not asked for.
     pub(crate) scaling: Option<Scaling>,
     /// `None`: not asked for.
@@ -183,6 +186,7 @@ pub(crate) fn sample_results(cases: &[(&str, usize, [f64; 3])]) -> Results {
         },
         syncs: Vec::new(),
         failovers: Vec::new(),
+        installs: None,
         scaling: None,
         depth: None,
         cases: cases

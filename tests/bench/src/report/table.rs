@@ -7,6 +7,7 @@ use comfy_table::{CellAlignment, Table};
 use super::{Line, Results};
 use crate::depth::{Depth, Point, Round};
 use crate::goals::{Judged, Verdict};
+use crate::install::{Install, Tails};
 use crate::sample::Sample;
 use crate::spread::Spread;
 
@@ -179,7 +180,7 @@ pub(super) fn notes(results: &Results) -> String {
          {} processors shared by servers and clients; load average before {}, after {}\n\
          one synced append of 4 KiB: {} µs to a growing file, {} µs to a preallocated one\n\
          start on an empty directory {:.0} ms, of all nodes with the data {:.0} ms; \
-         largest idle node {:.0} MB",
+         largest idle node {:.0} MB{}",
         settings.nodes,
         settings.rounds,
         settings.seconds,
@@ -193,6 +194,44 @@ pub(super) fn notes(results: &Results) -> String {
         results.starts.empty_ms,
         results.starts.full_ms,
         results.starts.idle_bytes as f64 / 1e6,
+        installs(results),
+    )
+}
+
+/// What the ratios of a join are made of; empty when none was measured.
+fn installs(results: &Results) -> String {
+    let times = results.installs.as_ref().map(|all| all.times.as_slice());
+    let times = times.unwrap_or_default();
+    let Some(last) = times.last() else {
+        return String::new();
+    };
+    let spread = |of: fn(&Install) -> f64, digits: usize| {
+        let spread = Spread::of(times.iter().map(of));
+        spread.map_or_else(String::new, |spread| spread.text(digits))
+    };
+    let tails = |of: fn(&Install) -> &Tails| {
+        let median = |value: fn(&Tails) -> Option<f64>| {
+            let spread = Spread::of(times.iter().filter_map(|one| value(of(one))));
+            spread.map_or("–".to_owned(), |us| format!("{:.2}", us.median / 1e3))
+        };
+        format!(
+            "{:.0}/s: {}, {} and {}",
+            of(last).rate,
+            median(|tails| Some(tails.before_us)),
+            median(|tails| Some(tails.during_us)),
+            median(|tails| tails.stream_us),
+        )
+    };
+    format!(
+        "\na joining node's snapshot of {:.0} MB: {} s until installed, {} s over quinn alone; ready \
+         after {} s\np99 in ms before the join, during it and while quinn alone moves the bytes: \
+         reads at {}; likes at {}",
+        last.bytes as f64 / 1e6,
+        spread(|one| one.install_s, 2),
+        spread(|one| one.stream_s, 2),
+        spread(|one| one.ready_s, 2),
+        tails(|one| &one.reads),
+        tails(|one| &one.likes),
     )
 }
 

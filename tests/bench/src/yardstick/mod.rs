@@ -5,6 +5,7 @@ pub(crate) mod etcd;
 mod message;
 mod page;
 pub(crate) mod stack;
+pub(crate) mod stream;
 pub(crate) mod web;
 
 use std::net::SocketAddr;
