@@ -11,6 +11,9 @@ DATA := ./data
 DEMO = "$$CARGO_TARGET_DIR/debug/demo"
 DEMO_FLAGS = --yin "$$CARGO_TARGET_DIR/debug/yin" --data $(DATA)
 JEPSEN = "$$CARGO_TARGET_DIR/debug/jepsen"
+# A package outside the workspace, so that what it depends on stays out of Cargo.lock.
+HIQLITE_PEER := tests/bench/peers/hiqlite
+HIQLITE_TARGET = "$$YIN_CACHE/peers/hiqlite"
 CLIP := tests/fixtures/clip1.mp4
 # Bash has a SECONDS of its own, so that only one that was given to make counts.
 CHAOS_SECONDS = $(if $(HOURS),$$(( $(HOURS) * 3600 )),$(if $(filter command line,$(origin SECONDS)),$(SECONDS),600))
@@ -38,15 +41,18 @@ node-start: ## starts a killed node again: make node-start N=1
 BENCH_PARTS = -p node -p bench -p micro --bin yin --bin bench --bin fill
 WITH_TCP = $(if $(ONLY),$(findstring tcp,$(ONLY)),tcp)
 YIN_TCP = "$$CARGO_TARGET_DIR/release/yin-tcp"
-bench: deps rocksdb ## what it does on this machine beside what the machine allows (ROUNDS=, SECONDS=, SCALE=, ONLY=, NODES=, CONNECTIONS=, DEPTH=)
+bench: deps rocksdb ## what it does on this machine beside what the machine allows (ROUNDS=, SECONDS=, SCALE=, ONLY=, NODES=, CONNECTIONS=, DEPTH=; HIQLITE=1: beside hiqlite too)
 	@$(if $(WITH_TCP),$(ENV); cargo build --release --locked $(BENCH_PARTS) --features node/tcp; \
 		mv -f "$$CARGO_TARGET_DIR/release/yin" $(YIN_TCP))
 	@$(ENV); cargo build --release --locked $(BENCH_PARTS)
+	@$(if $(filter 1,$(HIQLITE)),$(ENV); cargo build --release --locked --manifest-path $(HIQLITE_PEER)/Cargo.toml \
+		--target-dir $(HIQLITE_TARGET))
 	@$(ENV); exec "$$CARGO_TARGET_DIR/release/bench" run --yin "$$CARGO_TARGET_DIR/release/yin" \
 		$(if $(WITH_TCP),--tcp $(YIN_TCP)) --dir $(DATA)/bench $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE)) \
 		$(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS)) $(if $(ONLY),--only $(ONLY)) \
 		$(if $(NODES),--nodes $(NODES)) $(if $(CONNECTIONS),--connections $(CONNECTIONS)) \
-		$(if $(DEPTH),--depth $(DEPTH))
+		$(if $(DEPTH),--depth $(DEPTH)) \
+		$(if $(filter 1,$(HIQLITE)),--hiqlite $(HIQLITE_TARGET)/release/hiqlite-peer)
 
 bench-micro: deps rocksdb ## what single steps cost: apply, keys, feed, log, QUIC (ONLY=like: by name)
 	@$(ENV); exec cargo bench --locked -p micro --bench micro -- $(ONLY)

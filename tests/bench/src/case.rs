@@ -19,6 +19,8 @@ pub(crate) enum Target {
     /// The bare replicated append.
     Append,
     Etcd,
+    /// A service with hiqlite in it.
+    Hiqlite,
     /// A service on MariaDB and Redis.
     Stack,
 }
@@ -68,6 +70,7 @@ impl Case {
 const HELLO: Scenario = plain("axum-hello", "/hello", false);
 const PAGE: Scenario = plain("axum-page", "/page", false);
 const APPEND: Scenario = plain("append", "/put", true);
+pub(crate) const HIQLITE: &str = "hiqlite-insert";
 const YARDSTICKS: [(Target, Scenario); 3] = [
     (Target::Web, HELLO),
     (Target::Web, PAGE),
@@ -134,9 +137,14 @@ pub(crate) fn cases(run: &Run, has_etcd: bool, has_stack: bool) -> Vec<Case> {
         .into_iter()
         .chain(ours)
         .map(|(target, scenario)| (target, What::Http(scenario), scenario.name()));
+    let hiqlite = run.hiqlite.iter().map(|_| {
+        let insert = What::Http(plain(HIQLITE, "/put", true));
+        (Target::Hiqlite, insert, HIQLITE)
+    });
     let etcd = Deed::ALL.map(|deed| (Target::Etcd, What::Etcd(deed), deed.name()));
     let stack = stack::Deed::ALL.map(|deed| (Target::Stack, What::Stack(deed), deed.name()));
     let mut cases: Vec<Case> = http
+        .chain(hiqlite)
         .chain(etcd.into_iter().filter(|_| has_etcd))
         .chain(stack.into_iter().filter(|_| has_stack))
         .filter(|(.., name)| is_wanted(run, name))
@@ -196,6 +204,11 @@ pub(crate) fn has_stack(run: &Run) -> bool {
     deeds.any(|deed| is_wanted(run, deed.name()))
 }
 
+/// Is hiqlite to be measured, where it was built?
+pub(crate) fn has_hiqlite(run: &Run) -> bool {
+    is_wanted(run, HIQLITE)
+}
+
 /// Names that nothing is called.
 pub(crate) fn unknown(only: &[String]) -> Vec<&str> {
     let known = |name: &str| {
@@ -206,7 +219,7 @@ pub(crate) fn unknown(only: &[String]) -> Vec<&str> {
             || Deed::ALL.iter().any(|deed| deed.name() == name)
             || stack::Deed::ALL.iter().any(|deed| deed.name() == name)
             || OPEN.iter().any(|open| open.name == name)
-            || [FAILOVER, INSTALL, SCALING, DEPTH, TCP].contains(&name)
+            || [FAILOVER, HIQLITE, INSTALL, SCALING, DEPTH, TCP].contains(&name)
     };
     only.iter()
         .map(String::as_str)

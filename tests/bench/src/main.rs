@@ -86,6 +86,9 @@ struct Run {
     /// The built `fill` (package micro); by default the one beside this program.
     #[arg(long)]
     fill: Option<PathBuf>,
+    /// The built `hiqlite-peer`, to compare with.
+    #[arg(long)]
+    hiqlite: Option<PathBuf>,
 }
 
 #[derive(Subcommand)]

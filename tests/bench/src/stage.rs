@@ -29,6 +29,7 @@ pub(crate) struct Stage {
     web: Site,
     append: Site,
     etcd: Option<EtcdSite>,
+    hiqlite: Option<Site>,
     /// `None` also where nobody asked for it.
     pub(crate) stack: Option<Stack>,
     /// Which of its programs is not installed.
@@ -85,6 +86,7 @@ impl Stage {
             web: Site::web(logs)?,
             append: Site::append(dir, logs)?,
             etcd: start_etcd(dir, logs)?,
+            hiqlite: start_hiqlite(run, dir, logs)?,
             stack: start_stack(wanted, sizes, dir, logs)?,
             stack_lacks: programs.as_ref().err().copied(),
         })
@@ -100,6 +102,10 @@ impl Stage {
             Target::Cluster => self.cluster.nodes(),
             Target::Web => self.web.nodes.clone(),
             Target::Append => self.append.nodes.clone(),
+            Target::Hiqlite => {
+                let site = self.hiqlite.as_ref();
+                site.map(|site| site.nodes.clone()).unwrap_or_default()
+            }
             Target::Stack => {
                 let stack = self.stack.as_ref();
                 let nodes = stack.map(|stack| stack.site.nodes.clone());
@@ -119,6 +125,7 @@ impl Stage {
             Target::Cluster => self.cluster.pids(),
             Target::Web => self.web.pids(),
             Target::Append => self.append.pids(),
+            Target::Hiqlite => self.hiqlite.as_ref().map(Site::pids).unwrap_or_default(),
             Target::Stack => {
                 let stack = self.stack.as_ref();
                 stack.map(|stack| stack.site.pids()).unwrap_or_default()
@@ -146,6 +153,17 @@ fn start_etcd(dir: &Path, logs: &Path) -> Result<Option<EtcdSite>> {
         deed: Deed::Put,
     }
     .fill()?;
+    Ok(Some(site))
+}
+
+fn start_hiqlite(run: &Run, dir: &Path, logs: &Path) -> Result<Option<Site>> {
+    let Some(program) = &run.hiqlite else {
+        return Ok(None);
+    };
+    if !case::has_hiqlite(run) {
+        return Ok(None);
+    }
+    let site = Site::hiqlite(program, dir, logs).context("starting hiqlite")?;
     Ok(Some(site))
 }
 

@@ -134,7 +134,7 @@ fn machine_words(path: &str, text: &str) -> Vec<String> {
         .filter(|word| text.contains(word))
         .map(|word| format!("{path}: `{word}` belongs to one machine"))
         .collect();
-    if path == "Cargo.lock" {
+    if path.ends_with("Cargo.lock") {
         let registry = "source = \"registry+https://github.com/rust-lang/crates.io-index\"";
         let strange = text
             .lines()

@@ -8,7 +8,7 @@ mod tests;
 
 use serde::Serialize;
 
-use crate::case::USUAL;
+use crate::case::{HIQLITE, USUAL};
 use crate::depth::Depth;
 use crate::install::{Install, Tails};
 use crate::report::{Line, Results};
@@ -278,6 +278,9 @@ fn lacking(results: &Results, case: &str) -> Option<String> {
     }
     if [wires::QUIC, wires::TCP].contains(&case) {
         return settings.tcp_lacks.clone();
+    }
+    if case == HIQLITE && !settings.has_hiqlite {
+        return Some("HIQLITE=1 builds and measures it".to_owned());
     }
     let needs_etcd = case.starts_with("etcd") && !settings.has_etcd;
     needs_etcd.then(|| "etcd is not installed".to_owned())

@@ -19,6 +19,7 @@ fn ratios_are_taken_round_by_round_and_judged_by_their_median() {
         ("like", 64, [100.0, 900.0, 300.0]),
         ("etcd-put", 64, [10.0, 300.0, 100.0]),
         ("append", 64, [1_000.0, 9_000.0, 3_000.0]),
+        (HIQLITE, 64, [10.0, 90.0, 100.0]),
     ]);
     let judged = judge(&results);
     let first = found(&judged, "1");
@@ -28,6 +29,7 @@ fn ratios_are_taken_round_by_round_and_judged_by_their_median() {
         (first.verdict.clone(), first.goal.as_str()),
         (Verdict::Met, "≥ 2.5")
     );
+    assert_eq!(found(&judged, "3c").verdict, Verdict::Met);
     assert_eq!(found(&judged, "4a").verdict, Verdict::NotMet);
     // All take the same processor time here.
     assert_eq!(first.by_cpu.unwrap().median, 1.0);
@@ -44,6 +46,7 @@ fn what_is_not_measured_says_why() {
     };
     assert_eq!(why("6"), "like-hot at 64 connections was not asked for");
     assert_eq!(why("1"), "etcd is not installed");
+    assert_eq!(why("3c"), "HIQLITE=1 builds and measures it");
     assert_eq!(
         why("3b"),
         "mariadb-like-procedure at 64 connections was not asked for"

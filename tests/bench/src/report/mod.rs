@@ -47,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) seconds: f64,
     pub(crate) scale: f64,
     pub(crate) has_etcd: bool,
+    pub(crate) has_hiqlite: bool,
     /// Which of MariaDB and Redis is not installed.
     pub(crate) stack_lacks: Option<&'static str>,
     /// Why QUIC was not compared with TCP, where that was asked for.
@@ -81,6 +82,7 @@ impl Settings {
             seconds: run.seconds,
             scale: run.scale,
             has_etcd: stage.has_etcd(),
+            has_hiqlite: run.hiqlite.is_some(),
             stack_lacks: stage.stack_lacks,
             tcp_lacks: None,
             raised: RAISED,
@@ -155,6 +157,7 @@ pub(crate) fn write(results: &Results, dir: &Path) -> Result<()> {
 /// Results with these rates by round, for tests.
 #[cfg(test)]
 pub(crate) fn sample_results(cases: &[(&str, usize, [f64; 3])]) -> Results {
+    use crate::case;
     let sample = |per_second: f64| Sample {
         figures: load::Figures {
             done: 9,
@@ -174,6 +177,7 @@ pub(crate) fn sample_results(cases: &[(&str, usize, [f64; 3])]) -> Results {
             seconds: 1.0,
             scale: 0.01,
             has_etcd: cases.iter().any(|(name, ..)| name.starts_with("etcd")),
+            has_hiqlite: cases.iter().any(|(name, ..)| *name == case::HIQLITE),
             stack_lacks: None,
             tcp_lacks: None,
             raised: RAISED,

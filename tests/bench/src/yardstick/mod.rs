@@ -2,6 +2,7 @@
 pub(crate) mod append;
 pub(crate) mod disk;
 pub(crate) mod etcd;
+mod hiqlite;
 mod message;
 mod page;
 pub(crate) mod stack;
