@@ -219,7 +219,7 @@ pub(crate) fn unknown(only: &[String]) -> Vec<&str> {
             || Deed::ALL.iter().any(|deed| deed.name() == name)
             || stack::Deed::ALL.iter().any(|deed| deed.name() == name)
             || OPEN.iter().any(|open| open.name == name)
-            || [FAILOVER, HIQLITE, INSTALL, SCALING, DEPTH, TCP].contains(&name)
+            || [FAILOVER, HIQLITE, INSTALL, SCALING, DEPTH, TCP, UPLOAD].contains(&name)
     };
     only.iter()
         .map(String::as_str)
@@ -233,6 +233,12 @@ const INSTALL: &str = "install";
 const SCALING: &str = "scaling";
 const DEPTH: &str = "depth";
 const TCP: &str = "tcp";
+const UPLOAD: &str = "upload";
+
+/// Is a large video to be sent?
+pub(crate) fn has_upload(run: &Run) -> bool {
+    is_wanted(run, UPLOAD)
+}
 
 /// Is the leader to be killed at the end?
 pub(crate) fn has_failover(run: &Run) -> bool {

@@ -11,7 +11,8 @@ use serde_json::Value;
 use crate::process::{Process, free_address, run};
 
 /// What differs from the defaults, and why; said in the output.
-pub(crate) const RAISED: &str = "limits per address and user (all clients here share one address)";
+pub(crate) const RAISED: &str =
+    "limits per address and user (all clients here share one address), and of one upload";
 
 const KEYS: [(&str, &str); 2] = [
     ("YIN_S3_ACCESS_KEY", "bench"),
@@ -21,8 +22,12 @@ const KEYS: [(&str, &str); 2] = [
 /// Tokio's own setting of how many threads serve; all processors when it is not there.
 pub(crate) const THREADS: &str = "TOKIO_WORKER_THREADS";
 
-/// While data is loaded: passwords of users who never log in again are hashed for show.
-const QUICK_PASSWORDS: &str = "[api.password]\nmemory_kib = 8\npasses = 1\n";
+/// While data is loaded: passwords of users who never log in again are hashed for show, and most
+/// videos get a poster instead of a cover.
+const QUICKLY: &str = "[api.password]\nmemory_kib = 8\npasses = 1\n\
+                       [api.upload]\ncover_wait_ms = 0\ncovers_parallel_max = 1\n";
+/// For one upload of 2 GB.
+const LARGE_UPLOADS: &str = "[api.upload]\nbytes_max = 4_294_967_296\n";
 
 /// Limits stay on, since counting costs time, but stop nobody.
 fn config(is_loading: bool) -> String {
@@ -40,9 +45,7 @@ fn config(is_loading: bool) -> String {
         text.push_str(name);
         text.push_str(" = { per_second = 1_000_000, burst = 1_000_000 }\n");
     }
-    if is_loading {
-        text.push_str(QUICK_PASSWORDS);
-    }
+    text.push_str(if is_loading { QUICKLY } else { LARGE_UPLOADS });
     text
 }
 
@@ -252,6 +255,11 @@ impl Cluster {
         command.args(["status", "--output", "json", "--data"]);
         command.arg(&self.members[n].data);
         command
+    }
+
+    /// Where the first node serves.
+    pub(crate) fn first_http(&self) -> SocketAddr {
+        self.members[0].http
     }
 
     pub(crate) fn nodes(&self) -> Vec<Node> {

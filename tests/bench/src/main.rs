@@ -23,6 +23,7 @@ mod scaling;
 mod small;
 mod spread;
 mod stage;
+mod upload;
 mod wires;
 mod yardstick;
 

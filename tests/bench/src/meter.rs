@@ -74,6 +74,17 @@ pub(crate) fn resident_bytes(pid: u32) -> Option<u64> {
     Some(number_behind(&text, "VmRSS:")? * 1_024)
 }
 
+/// `VmHWM`: the most that was resident since the process began, or since [`forget_peak`].
+pub(crate) fn peak_bytes(pid: u32) -> Option<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    Some(number_behind(&text, "VmHWM:")? * 1_024)
+}
+
+/// Lets the peak begin anew.
+pub(crate) fn forget_peak(pid: u32) -> Result<()> {
+    std::fs::write(format!("/proc/{pid}/clear_refs"), "5").context("resetting a peak of memory")
+}
+
 fn number_behind(text: &str, name: &str) -> Option<u64> {
     let rest = text.lines().find_map(|line| line.strip_prefix(name))?;
     rest.split_whitespace().next()?.parse().ok()

@@ -15,6 +15,7 @@ use crate::report::{self, Results};
 use crate::sample::{self, Rates, Sample};
 use crate::scaling::Scaling;
 use crate::stage::Stage;
+use crate::upload;
 use crate::wires;
 use crate::yardstick::disk::{self, Sync};
 
@@ -77,6 +78,9 @@ fn measure(
             stage.cluster.forget_logs()?;
         }
     }
+    let upload_bytes = case::has_upload(run)
+        .then(|| upload::measure(&stage))
+        .flatten();
     let failovers = if case::has_failover(run) {
         failover::measure(&mut stage.cluster, &stage.world, run.rounds)
     } else {
@@ -91,6 +95,7 @@ fn measure(
         machine: report::Machine::now(load_before),
         starts: stage.starts,
         syncs,
+        upload_bytes,
         failovers,
         installs,
         scaling: None,

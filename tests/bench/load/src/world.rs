@@ -230,7 +230,7 @@ impl World {
         self.done.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn user(&self, number: usize) -> &User {
+    pub fn user(&self, number: usize) -> &User {
         &self.users[number % self.users.len()]
     }
 

@@ -71,8 +71,8 @@ enum Measure {
     /// p99 while a node joins ÷ before.
     InstallReads,
     InstallLikes,
-    /// Not by this bench, and why.
-    Not(&'static str),
+    /// Growth of a node that takes in a video of 2 GB.
+    UploadMb,
 }
 
 #[derive(Clone, Copy)]
@@ -206,7 +206,13 @@ impl Measure {
             Self::InstallSpeed => installs(results, |one| one.stream_s / one.install_s),
             Self::InstallReads => install_tails(results, |one| &one.reads),
             Self::InstallLikes => install_tails(results, |one| &one.likes),
-            Self::Not(why) => Err(((*why).to_owned(), Vec::new())),
+            Self::UploadMb => {
+                let grown = results.upload_bytes.ok_or_else(|| {
+                    let why = "upload was not asked for, or failed";
+                    (why.to_owned(), Vec::new())
+                })?;
+                Ok(vec![grown as f64 / 1e6])
+            }
         }
     }
 }

@@ -54,6 +54,7 @@ fn what_is_not_measured_says_why() {
     assert!(why("15").contains("SECONDS"));
     assert!(found(&judged, "15").measured.is_some());
     assert_eq!(why("18a"), "nothing was measured");
+    assert_eq!(why("23c"), "upload was not asked for, or failed");
 }
 
 #[test]
@@ -151,6 +152,16 @@ fn a_join_is_compared_with_quinn_alone_and_with_the_time_before() {
         "11 errors beside 10000 operations during the joins"
     );
     assert!(found(&judged, "21a").measured.is_some());
+}
+
+#[test]
+fn an_upload_is_judged_by_megabytes() {
+    let mut results = sample_results(&[]);
+    let verdict = |results: &Results| found(&judge(results), "23c").verdict.clone();
+    for (bytes, expected) in [(64_000_000, Verdict::Met), (64_100_000, Verdict::NotMet)] {
+        results.upload_bytes = Some(bytes);
+        assert_eq!(verdict(&results), expected);
+    }
 }
 
 #[test]

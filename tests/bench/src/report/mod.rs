@@ -26,6 +26,8 @@ pub(crate) struct Results {
     pub(crate) settings: Settings,
     pub(crate) machine: Machine,
     pub(crate) starts: Starts,
+    /// Growth of a node that took in a video of 2 GB.
+    pub(crate) upload_bytes: Option<u64>,
     /// One a round.
     pub(crate) syncs: Vec<Sync>,
     /// Seconds.
@@ -183,6 +185,7 @@ pub(crate) fn sample_results(cases: &[(&str, usize, [f64; 3])]) -> Results {
             raised: RAISED,
         },
         machine: Machine::now(String::new()),
+        upload_bytes: None,
         starts: Starts {
             empty_ms: 100.0,
             full_ms: 200.0,
