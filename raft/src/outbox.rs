@@ -15,7 +15,7 @@ use crate::codec::{self, SequenceBuilder};
 use crate::core::Core;
 use crate::forward::deposed;
 use crate::message::{Write, WriteOutcome, service};
-use crate::proposer::refused;
+use crate::proposer::{others_first, refused};
 use crate::waiting::{Missing, Waiting, Why, waiting};
 
 /// Requests to the leader under way at once. Fewer carry more writes each, which is cheaper; more
@@ -82,6 +82,7 @@ pub(crate) async fn run(core: Arc<Core>, mut queue: mpsc::Receiver<Outgoing>) {
             place = begin => place,
         };
         let Some(first) = next.take() else { return };
+        others_first().await;
         let (request, other) = gather(&core, first, &mut queue);
         next = other;
         if let Some(request) = request {

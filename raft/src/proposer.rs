@@ -115,24 +115,34 @@ pub(crate) async fn run(core: Arc<Core>, mut queue: mpsc::Receiver<Waiting>) {
     let mut in_flight = FuturesUnordered::new();
     loop {
         let has_place = in_flight.len() < core.options.limits.entries_in_flight_max;
-        tokio::select! {
+        let first = tokio::select! {
             biased;
             _ = stopping.wait_for(|is_stopping| *is_stopping) => return,
-            Some(()) = in_flight.next(), if !in_flight.is_empty() => {}
-            first = queue.recv(), if has_place => {
-                let Some(first) = first else { return };
-                match stamp(&core) {
-                    Ok(stamp) => if let Some(entry) = gather(&core, stamp, first, &mut queue) {
-                        in_flight.push(entry.propose(&core));
-                    },
-                    // Who gave up meanwhile has said the same already.
-                    Err(why) => if let Some((_, answer)) = first.take() {
-                        drop(answer.send(refused(&core, &why)));
-                    },
+            Some(()) = in_flight.next(), if !in_flight.is_empty() => continue,
+            first = queue.recv(), if has_place => first,
+        };
+        let Some(first) = first else { return };
+        others_first().await;
+        match stamp(&core) {
+            Ok(stamp) => {
+                if let Some(entry) = gather(&core, stamp, first, &mut queue) {
+                    in_flight.push(entry.propose(&core));
+                }
+            }
+            // Who gave up meanwhile has said the same already.
+            Err(why) => {
+                if let Some((_, answer)) = first.take() {
+                    drop(answer.send(refused(&core, &why)));
                 }
             }
         }
     }
+}
+
+/// Lets all run that can run now: writes that have come in already, and wait for their turn on this
+/// thread, share what is begun next. When there are none it takes no time.
+pub(crate) async fn others_first() {
+    tokio::task::yield_now().await;
 }
 
 /// The commands of one entry and who waits for them.
