@@ -100,7 +100,7 @@ plants: deps rocksdb ## proves that planted bugs are found: make plants PLANT=ca
 
 lint: deps ## formatting, clippy with warnings as errors
 	@$(ENV); cargo fmt --all --check
-	@$(ENV); cargo clippy --workspace --all-targets --locked -- -D warnings
+	@$(ENV); cargo clippy --workspace --features node/tcp --all-targets --locked -- -D warnings
 
 fmt: ## formats the Rust code
 	@cargo fmt --all
