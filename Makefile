@@ -37,13 +37,13 @@ node-start: ## starts a killed node again: make node-start N=1
 	@$(ENV); exec $(DEMO) start $(DEMO_FLAGS) $(N)
 
 # Measured is what people run: the release build. The one over TCP is made first and moved away; only
-# the node itself is built twice.
+# the node itself is built twice. Cargo links what it built, so the one of last time may be the same file.
 BENCH_PARTS = -p node -p bench -p micro --bin yin --bin bench --bin fill
 WITH_TCP = $(if $(ONLY),$(findstring tcp,$(ONLY)),tcp)
 YIN_TCP = "$$CARGO_TARGET_DIR/release/yin-tcp"
 bench: deps rocksdb ## what it does on this machine beside what the machine allows (ROUNDS=, SECONDS=, SCALE=, ONLY=, NODES=, CONNECTIONS=, DEPTH=; HIQLITE=1: beside hiqlite too)
 	@$(if $(WITH_TCP),$(ENV); cargo build --release --locked $(BENCH_PARTS) --features node/tcp; \
-		mv -f "$$CARGO_TARGET_DIR/release/yin" $(YIN_TCP))
+		rm -f $(YIN_TCP); mv "$$CARGO_TARGET_DIR/release/yin" $(YIN_TCP))
 	@$(ENV); cargo build --release --locked $(BENCH_PARTS)
 	@$(if $(filter 1,$(HIQLITE)),$(ENV); cargo build --release --locked --manifest-path $(HIQLITE_PEER)/Cargo.toml \
 		--target-dir $(HIQLITE_TARGET))
