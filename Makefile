@@ -41,7 +41,7 @@ node-start: ## starts a killed node again: make node-start N=1
 BENCH_PARTS = -p node -p bench -p micro --bin yin --bin bench --bin fill
 WITH_TCP = $(if $(ONLY),$(findstring tcp,$(ONLY)),tcp)
 YIN_TCP = "$$CARGO_TARGET_DIR/release/yin-tcp"
-bench: deps rocksdb ## what it does on this machine beside what the machine allows (ROUNDS=, SECONDS=, SCALE=, ONLY=, NODES=, CONNECTIONS=, DEPTH=; HIQLITE=1: beside hiqlite too)
+bench: deps rocksdb ## what it does on this machine beside what the machine allows (ROUNDS=, SECONDS=, SCALE=, ONLY=, NODES=, CONNECTIONS=, DEPTH=, LASTING=; HIQLITE=1: beside hiqlite too)
 	@$(if $(WITH_TCP),$(ENV); cargo build --release --locked $(BENCH_PARTS) --features node/tcp; \
 		rm -f $(YIN_TCP); mv "$$CARGO_TARGET_DIR/release/yin" $(YIN_TCP))
 	@$(ENV); cargo build --release --locked $(BENCH_PARTS)
@@ -51,7 +51,7 @@ bench: deps rocksdb ## what it does on this machine beside what the machine allo
 		$(if $(WITH_TCP),--tcp $(YIN_TCP)) --dir $(DATA)/bench $(if $(ROUNDS),--rounds $(ROUNDS)) $(if $(SCALE),--scale $(SCALE)) \
 		$(if $(filter command line,$(origin SECONDS)),--seconds $(SECONDS)) $(if $(ONLY),--only $(ONLY)) \
 		$(if $(NODES),--nodes $(NODES)) $(if $(CONNECTIONS),--connections $(CONNECTIONS)) \
-		$(if $(DEPTH),--depth $(DEPTH)) \
+		$(if $(DEPTH),--depth $(DEPTH)) $(if $(LASTING),--lasting $(LASTING)) \
 		$(if $(filter 1,$(HIQLITE)),--hiqlite $(HIQLITE_TARGET)/release/hiqlite-peer)
 
 bench-micro: deps rocksdb ## what single steps cost: apply, keys, feed, log, QUIC (ONLY=like: by name)

@@ -219,7 +219,10 @@ pub(crate) fn unknown(only: &[String]) -> Vec<&str> {
             || Deed::ALL.iter().any(|deed| deed.name() == name)
             || stack::Deed::ALL.iter().any(|deed| deed.name() == name)
             || OPEN.iter().any(|open| open.name == name)
-            || [FAILOVER, HIQLITE, INSTALL, SCALING, DEPTH, TCP, UPLOAD].contains(&name)
+            || [
+                FAILOVER, HIQLITE, INSTALL, LASTING, SCALING, DEPTH, TCP, UPLOAD,
+            ]
+            .contains(&name)
     };
     only.iter()
         .map(String::as_str)
@@ -234,6 +237,13 @@ const SCALING: &str = "scaling";
 const DEPTH: &str = "depth";
 const TCP: &str = "tcp";
 const UPLOAD: &str = "upload";
+/// Likes that go on for minutes, once.
+pub(crate) const LASTING: &str = "like-lasting";
+
+/// Are bytes to be counted for minutes?
+pub(crate) fn has_lasting(run: &Run) -> bool {
+    is_wanted(run, LASTING)
+}
 
 /// Is a large video to be sent?
 pub(crate) fn has_upload(run: &Run) -> bool {

@@ -71,6 +71,9 @@ struct Run {
     /// Length of one measurement, after a fifth of it as warm-up.
     #[arg(long, default_value_t = 5.0)]
     seconds: f64,
+    /// How long likes go on whose bytes on the disk are counted, once: flush and compaction come late.
+    #[arg(long, default_value_t = 600.0)]
+    lasting: f64,
     /// 1 is 10,000 users, 50,000 videos, 1,000,000 likes and 500,000 follows.
     #[arg(long, default_value_t = 0.02)]
     scale: f64,

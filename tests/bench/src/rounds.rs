@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, Result, ensure};
+use load::Scenario;
 
 use crate::Run;
 use crate::case::{self, Case};
@@ -11,7 +12,7 @@ use crate::depth::{self, Depth};
 use crate::failover;
 use crate::install::Installs;
 use crate::process::log_folder;
-use crate::report::{self, Results};
+use crate::report::{self, Line, Results};
 use crate::sample::{self, Rates, Sample};
 use crate::scaling::Scaling;
 use crate::stage::Stage;
@@ -78,6 +79,10 @@ fn measure(
             stage.cluster.forget_logs()?;
         }
     }
+    let mut lines: Vec<Line> = cases.iter().zip(samples).map(Line::of).collect();
+    if case::has_lasting(run) {
+        lines.push(lasting(run, &stage, &rates)?);
+    }
     let upload_bytes = case::has_upload(run)
         .then(|| upload::measure(&stage))
         .flatten();
@@ -100,8 +105,20 @@ fn measure(
         installs,
         scaling: None,
         depth: None,
-        cases: cases.iter().zip(samples).map(report::Line::of).collect(),
+        cases: lines,
     })
+}
+
+/// Likes for minutes, so that what the engine does later is in their bytes.
+fn lasting(run: &Run, stage: &Stage, rates: &Rates) -> Result<Line> {
+    let case = Case {
+        name: case::LASTING.to_owned(),
+        ..Case::closed(Scenario::Like)
+    };
+    let sample = sample::take(stage, &case, run.lasting, 1, rates)?;
+    say(run, 1, &case, &sample);
+    stage.cluster.forget_logs()?;
+    Ok(Line::of((&case, vec![sample])))
 }
 
 /// Starts other clusters. What goes wrong there is told and noted: the rest of the run is worth

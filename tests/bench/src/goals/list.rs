@@ -1,6 +1,6 @@
 //! All goals, in words and figures.
 use super::{Bound, Figure, Goal, Measure, Side};
-use crate::case::{HIQLITE, USUAL};
+use crate::case::{HIQLITE, LASTING, USUAL};
 use crate::wires;
 
 const fn rate(name: &'static str) -> Side {
@@ -105,7 +105,7 @@ fn write_goals() -> Vec<Goal> {
             "15",
             "bytes written per like ÷ 3 records of 200 B",
             AtMost(3.5),
-            Written("like"),
+            Written(LASTING),
         ),
     ]
 }

@@ -1,5 +1,6 @@
 //! Made-up results are judged as they should be.
 use super::*;
+use crate::case::LASTING;
 use crate::depth::{Point, Round};
 use crate::install::Installs;
 use crate::report::sample_results;
@@ -51,8 +52,10 @@ fn what_is_not_measured_says_why() {
         why("3b"),
         "mariadb-like-procedure at 64 connections was not asked for"
     );
-    assert!(why("15").contains("SECONDS"));
-    assert!(found(&judged, "15").measured.is_some());
+    assert_eq!(
+        why("15"),
+        "like-lasting at 64 connections was not asked for"
+    );
     assert_eq!(why("18a"), "nothing was measured");
     assert_eq!(why("23c"), "upload was not asked for, or failed");
 }
@@ -152,6 +155,17 @@ fn a_join_is_compared_with_quinn_alone_and_with_the_time_before() {
         "11 errors beside 10000 operations during the joins"
     );
     assert!(found(&judged, "21a").measured.is_some());
+}
+
+#[test]
+fn bytes_count_when_they_were_counted_for_ten_minutes() {
+    let mut results = sample_results(&[(LASTING, 64, [1.0, 1.0, 1.0])]);
+    let judged = judge(&results);
+    let short = found(&judged, "15");
+    assert!(matches!(&short.verdict, Verdict::NotMeasured(why) if why.contains("LASTING")));
+    assert_eq!(short.measured.unwrap().median, 1.0);
+    results.settings.lasting = 600.0;
+    assert_eq!(found(&judge(&results), "15").verdict, Verdict::Met);
 }
 
 #[test]
