@@ -10,6 +10,7 @@ use raft::clock::{Clock, SystemClock};
 use raft::options::{Limits, Options as ReplicaOptions, Parts as ReplicaParts, Timing};
 use raft::replica::{Replica, Role};
 use storage::disk::Reserve;
+use storage::state::StateStore as _;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
@@ -228,6 +229,10 @@ impl Node {
         self.network.close().await;
         let Stores { log, state } = self.stores;
         let closed = tokio::task::spawn_blocking(move || {
+            // So that the next start, which may be another version's, has nothing to apply again.
+            if let Err(error) = state.make_durable() {
+                tracing::error!(%error, "writing the state; the next start applies its end again");
+            }
             drop(state);
             log.close()
         });

@@ -60,7 +60,7 @@ async fn after_a_power_cut_everywhere_nothing_acknowledged_is_gone() {
     }
     for node in dead {
         // The state loses everything: nothing of it was made durable.
-        let (log, state) = (node.log.power_cut(), node.state.power_cut());
+        let (log, state) = (node.log.power_cut(), node.state.crash());
         cluster.start_again(node, log, state).await;
     }
     // Local reads wait until the state is where it was.
@@ -81,7 +81,7 @@ async fn the_log_goes_only_up_to_what_survives_a_power_cut() {
     until("purged", &cluster.node(1).replica, purged).await;
     cluster.say(1, "after the snapshot").await.unwrap();
     let node = cluster.kill(1).await;
-    let (log, state) = (node.log.power_cut(), node.state.power_cut());
+    let (log, state) = (node.log.power_cut(), node.state.crash());
     cluster.start_again(node, log, state).await;
     let said = cluster.said(1, Consistency::Local).await;
     assert_eq!(said.len(), 31);
@@ -104,7 +104,8 @@ async fn a_state_ahead_of_its_log(other: Option<u64>) {
     }
     cluster.settled().await;
     let node = cluster.kill(hit).await;
-    let (log, state) = (node.log.kill(), node.state.kill());
+    // All of it had left the write buffers.
+    let (log, state) = (node.log.kill(), node.state.reopen());
     let last = log.held().last.unwrap();
     log.truncate_from(last).await.unwrap();
     if let Some(term) = other {
@@ -238,7 +239,7 @@ async fn a_snapshot_that_came_in_before_a_crash_is_installed_at_the_start() {
     let ends = [old, new].map(|id| cluster.node(id).replica.status().last_log_index);
     assert!(ends[0] > ends[1], "{ends:?}");
     let node = cluster.kill(old).await;
-    let (log, state) = (node.log.kill(), node.state.kill());
+    let (log, state) = (node.log.kill(), node.state.crash());
     cluster.hub.heal();
     let sender = &cluster.node(new).state;
     let sent = sender.build_snapshot().unwrap();

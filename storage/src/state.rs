@@ -102,14 +102,16 @@ pub trait StateStore: Send + Sync + 'static {
     /// When this machine cannot read it.
     fn read(&self) -> Result<Reading, Fault>;
 
-    /// Commits `changes` and `marker` together, or neither. Survives `kill -9`; what a power cut may
-    /// take back is an end of the history, never a middle.
+    /// Commits `changes` and `marker` together, or neither. What a kill or a power cut may take back
+    /// is an end of the history that was not made durable, never a middle; closing in good order
+    /// takes nothing.
     ///
     /// # Errors
     /// When the disk fails; the replica must stop.
     fn commit(&self, changes: Changes, marker: Bytes) -> Result<(), Fault>;
 
-    /// Makes all that is committed survive a power cut; gives the marker up to which that holds.
+    /// Makes all that is committed survive a kill and a power cut; gives the marker up to which that
+    /// holds.
     ///
     /// # Errors
     /// When the disk fails.

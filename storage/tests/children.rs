@@ -172,7 +172,7 @@ fn commit_for_ever(dir: &Path) {
         state.commit(changes, marker).unwrap();
         if number % 50 == 0 {
             state.make_durable().unwrap();
+            say(number);
         }
-        say(number);
     }
 }

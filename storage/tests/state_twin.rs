@@ -124,7 +124,7 @@ proptest! {
                     }
                     drop(disk);
                     disk = RocksState::open(dir.path(), &owner(1), options()).unwrap();
-                    memory = memory.kill();
+                    memory = memory.reopen();
                 }
                 _ => prop_assert_eq!(make(&disk, call, number), make(&memory, call, number)),
             }
@@ -239,16 +239,16 @@ fn the_twin_has_two_tiers() {
             .commit(put(value), Bytes::from(format!("{value}")))
             .unwrap();
     }
-    let killed = state.kill();
-    assert_eq!(killed.read().unwrap().marker, "9");
+    let reopened = state.reopen();
+    assert_eq!(reopened.read().unwrap().marker, "9");
     assert!(state.commit(put(3), Bytes::new()).is_err());
     for (commits, marker, value) in [(0, "one", 1), (1, "2", 2), (5, "6", 6), (99, "9", 9)] {
-        let reading = state.power_cut_leaving(commits).read().unwrap();
+        let reading = state.crash_leaving(commits).read().unwrap();
         assert_eq!(reading.marker, marker);
         assert_eq!(reading.view.get(&[1]).unwrap(), Some(vec![value]));
     }
-    let cut = state.power_cut();
-    let reading = cut.read().unwrap();
+    let left = state.crash();
+    let reading = left.read().unwrap();
     assert_eq!(reading.marker, "one");
     assert_eq!(reading.view.get(&[1]).unwrap(), Some(vec![1]));
 }

@@ -166,10 +166,11 @@ impl Cluster {
         }
     }
 
-    /// Ends a node as `kill -9` does, and starts it again on what is left.
+    /// Ends a node as `kill -9` does at the worst moment for its state, and starts it again on what is
+    /// left.
     pub(crate) async fn restart(&mut self, id: u64) {
         let node = self.kill(id).await;
-        let (log, state) = (node.log.kill(), node.state.kill());
+        let (log, state) = (node.log.kill(), node.state.crash());
         self.start_again(node, log, state).await;
     }
 

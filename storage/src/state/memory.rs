@@ -1,8 +1,9 @@
 //! The state's twin in memory, for tests and simulation.
 //!
-//! It has the two tiers of a disk: what is committed, and what is durable. [`MemoryState::kill`]
-//! gives what a killed process finds when it starts again, [`MemoryState::power_cut`] what is left
-//! at least after a power cut. Its snapshots are streams of its own: twins and engines do not mix.
+//! It has the two tiers of the engine: what is committed, and what is durable.
+//! [`MemoryState::reopen`] gives what is there after closing in good order, [`MemoryState::crash`]
+//! what is left at least after a kill or a power cut. Its snapshots are streams of its own: twins
+//! and engines do not mix.
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -56,28 +57,29 @@ impl MemoryState {
         self.lock().end = Some(why.to_owned());
     }
 
-    /// The state as a killed process finds it when it starts again; this one fails from now on.
+    /// The state as it is opened again after it was closed; this one fails from now on.
     #[must_use]
-    pub fn kill(&self) -> MemoryState {
+    pub fn reopen(&self) -> MemoryState {
         self.reborn(u64::MAX)
     }
 
-    /// The state after a power cut that left no more than was durable; this one fails from now on.
+    /// The state after a kill or a power cut that left no more than was durable; this one fails from
+    /// now on.
     #[must_use]
-    pub fn power_cut(&self) -> MemoryState {
+    pub fn crash(&self) -> MemoryState {
         self.reborn(0)
     }
 
-    /// As [`MemoryState::power_cut`], but so many of the commits after what was durable had reached
-    /// the disk: the first ones.
+    /// As [`MemoryState::crash`], but so many of the commits after what was durable had reached the
+    /// disk: the first ones.
     #[must_use]
-    pub fn power_cut_leaving(&self, commits: u64) -> MemoryState {
+    pub fn crash_leaving(&self, commits: u64) -> MemoryState {
         self.reborn(commits)
     }
 
     fn reborn(&self, commits: u64) -> MemoryState {
         let mut inner = self.lock();
-        inner.end = Some("the process was killed".to_owned());
+        inner.end = Some("this state was left".to_owned());
         let (marker, pairs) = {
             let versions = lock(&inner.versions);
             let left = versions.durable.saturating_add(commits).min(versions.now);

@@ -1,8 +1,8 @@
 //! How RocksDB is set up, and why so.
 use model::error::Fault;
 use rocksdb::{
-    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, DBRecoveryMode, LogLevel,
-    LruCacheOptions, WriteBufferManager,
+    BlockBasedIndexType, BlockBasedOptions, Cache, DBCompressionType, LogLevel, LruCacheOptions,
+    WriteBufferManager,
 };
 
 /// Whole prefixes of up to this many bytes are in the bloom filters: a tag and one id.
@@ -40,8 +40,6 @@ impl Default for Options {
 pub(super) const SNAPSHOT_FILES: u64 = 12;
 const LEVEL_0_SLOWDOWN_FILES: i32 = 32;
 const LEVEL_0_STOP_FILES: i32 = 48;
-/// Bounds how much a restart replays.
-const WAL_BYTES_MAX: u64 = 128 << 20;
 const WRITE_BUFFERS: i32 = 2;
 /// Of a write buffer, so much is a filter of the keys in it: about nine bits for each prefix and key.
 const WRITE_BUFFER_FILTER: f64 = 0.02;
@@ -51,9 +49,6 @@ const CACHE_SHARD_BITS: i32 = 3;
 pub(super) fn of_database(options: &Options) -> rocksdb::Options {
     let mut rocks = rocksdb::Options::default();
     rocks.set_paranoid_checks(true);
-    // A torn end is cut off; that nothing durable went with it is checked by the note beside.
-    rocks.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
-    rocks.set_max_total_wal_size(WAL_BYTES_MAX);
     let buffers = usize::try_from(WRITE_BUFFERS).expect("a small constant") + 1;
     rocks.set_write_buffer_manager(&WriteBufferManager::new_write_buffer_manager(
         options.write_buffer_bytes.saturating_mul(buffers),
@@ -63,7 +58,6 @@ pub(super) fn of_database(options: &Options) -> rocksdb::Options {
     rocks.set_max_background_jobs(2);
     // Written back little by little, so that a sync finds little left to do.
     rocks.set_bytes_per_sync(1 << 20);
-    rocks.set_wal_bytes_per_sync(1 << 20);
     rocks.set_keep_log_file_num(2);
     rocks.set_max_log_file_size(1 << 20);
     rocks.set_log_level(LogLevel::Warn);

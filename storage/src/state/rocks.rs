@@ -103,14 +103,16 @@ impl RocksState {
             marker: Bytes::new(),
         };
         let encoded = postcard::to_stdvec(owner).map_err(|error| fault("the owner", &error))?;
+        let state = view::state_of(&db)?;
         let mut batch = WriteBatch::default();
         batch.put(OWNER, encoded);
         batch.put(FORMAT, FORMAT_NUMBER.to_be_bytes());
-        batch.put_cf(&view::state_of(&db)?, key::RECORD, record.encode());
-        db.write(batch)
+        batch.put_cf(&state, key::RECORD, record.encode());
+        db.write_opt(batch, &without_log())
             .and_then(|()| db.flush())
-            .and_then(|()| db.flush_wal(true))
+            .and_then(|()| db.flush_cf(&state))
             .map_err(|error| fault("the state cannot be begun", &error))?;
+        drop(state);
         let note = DurableNote::create(dir, record.bound())
             .and_then(|note| match dir.parent().filter(|parent| parent.is_dir()) {
                 Some(parent) => durable::sync_dir(parent).map(|()| note),
@@ -251,6 +253,7 @@ impl StateStore for RocksState {
         };
         let state = view::state_of(&inner.db)?;
         if plants::is(plants::APPLIED_APART) {
+            // Through the engine's log, which the changes go past: a kill parts them.
             inner
                 .db
                 .put_cf(&state, key::RECORD, record.encode())
@@ -269,7 +272,7 @@ impl StateStore for RocksState {
             .begin_commit(&changes, inner.versions().offset + record.commits);
         inner
             .db
-            .write_opt(batch, &WriteOptions::default())
+            .write_opt(batch, &without_log())
             .map_err(|error| fault("the commit failed", &error))?;
         inner.cache.end_commit(begun);
         *committed = record;
@@ -376,9 +379,10 @@ impl Inner {
     fn make_durable(&self) -> Result<Bytes, Fault> {
         let mut durable = lock(&self.durable);
         let record = lock(&self.committed).clone();
+        let state = view::state_of(&self.db)?;
         self.db
-            .flush_wal(true)
-            .map_err(|error| fault("the state cannot be synced", &error))?;
+            .flush_cf(&state)
+            .map_err(|error| fault("the state cannot be written", &error))?;
         durable
             .raise(record.bound())
             .map_err(|error| fault("what is durable cannot be noted", &error))?;
@@ -461,6 +465,13 @@ fn check_owner(db: &DB, dir: &Path, owner: &Owner) -> Result<(), OpenError> {
             what: "it does not say whose it is".to_owned(),
         }),
     }
+}
+
+/// The Raft log has all that a kill takes from the write buffers, synced.
+fn without_log() -> WriteOptions {
+    let mut options = WriteOptions::default();
+    options.disable_wal(true);
+    options
 }
 
 /// A fault of this machine.

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use clap::Parser;
-use tests::disk_runs::{Figures, Trouble, install, run_seed};
+use tests::disk_runs::{Figures, Trouble, install, run_seed, state};
 
 /// Damages, cuts and kills the log and the state, and judges what is left.
 #[derive(Parser)]
@@ -25,10 +25,8 @@ struct Flags {
 
 fn main() -> ExitCode {
     let arguments: Vec<_> = std::env::args().collect();
-    if let [_, role, target, source] = &arguments[..]
-        && role == install::ROLE
-    {
-        return match install::for_ever(Path::new(target), Path::new(source)) {
+    if let Some(ended) = be_child(&arguments) {
+        return match ended {
             Ok(()) => ExitCode::SUCCESS,
             Err(_) => ExitCode::from(3),
         };
@@ -60,4 +58,16 @@ fn main() -> ExitCode {
     }
     println!("unknown: too little happened");
     ExitCode::from(2)
+}
+
+/// The work of a child that is to be killed; `None` when this process is none.
+fn be_child(arguments: &[String]) -> Option<Result<(), Trouble>> {
+    let [_, role, dir, what] = arguments else {
+        return None;
+    };
+    match role.as_str() {
+        install::ROLE => Some(install::for_ever(Path::new(dir), Path::new(what))),
+        state::ROLE => Some(state::for_ever(Path::new(dir), what.parse().ok()?)),
+        _ => None,
+    }
 }

@@ -1,132 +1,173 @@
-//! A state whose own log is cut somewhere, as a power cut may: it is what it was after one of its
-//! commits, and not before what was made durable. And what a snapshot carries to another node.
+//! A process that commits is killed: what it leaves is what the state was after one of its commits,
+//! and not before what was made durable. And what a snapshot carries to another node.
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use bytes::Bytes;
 use model::overlay::Changes;
 use storage::state::{OpenError, Options, RocksState, StateStore as _};
 
-use super::{Figures, Trouble, copy_dir, harness, owner};
+use super::{Figures, Trouble, harness, owner};
 use crate::model_runs::dice::Dice;
 
 type Pairs = BTreeMap<Vec<u8>, Vec<u8>>;
 
-const CUTS: u64 = 6;
+/// The argument that makes a process the child.
+pub const ROLE: &str = "commit-for-ever";
+const KILLS: u64 = 4;
+const COMMITTED: &str = "committed ";
+const DURABLE: &str = "durable ";
 
 pub(super) fn options() -> Options {
     Options {
         block_cache_bytes: 1 << 20,
         // Little enough that entries are dropped.
         value_cache_bytes: 256 << 10,
-        write_buffer_bytes: 1 << 20,
+        // The smallest there is: buffers are written while commits go on.
+        write_buffer_bytes: 64 << 10,
         snapshot_file_bytes: 16 << 10,
         open_files_max: 64,
     }
 }
 
-pub(super) fn play(dice: &mut Dice, dir: &Path) -> Result<Figures, Trouble> {
+pub(super) fn play(dice: &mut Dice, dir: &Path, me: &Path) -> Result<Figures, Trouble> {
     let live = dir.join("live");
-    let state = RocksState::create(&live, &owner(1), options()).map_err(harness)?;
+    drop(RocksState::create(&live, &owner(1), options()).map_err(harness)?);
+    let seed = dice.next();
     let mut figures = Figures::default();
-    // What the state was after each commit, and how much of it is durable.
-    let mut versions = vec![Pairs::new()];
-    let mut durable = Durable::default();
-    for _ in 0..30 + dice.below(60) {
-        let changes = changes(dice);
-        let mut next = versions.last().cloned().unwrap_or_default();
-        apply(&mut next, &changes);
-        versions.push(next);
-        let marker = (versions.len() as u64 - 1).to_be_bytes();
-        state
-            .commit(changes, Bytes::copy_from_slice(&marker))
-            .map_err(harness)?;
-        if dice.in_thousand(50) {
-            state.make_durable().map_err(harness)?;
-            durable = Durable::now(&live, versions.len() - 1)?;
-        }
+    let mut said = Said::default();
+    for _ in 0..KILLS {
+        let wait = Duration::from_micros(dice.below(20_000));
+        said.take_in(commit_until_killed(me, &live, seed, wait)?);
+        let found = judge(&live, seed, &said)?;
+        figures += Figures {
+            state_kills: 1,
+            commits_lost: said.committed.saturating_sub(found) as u64,
+            ..Figures::default()
+        };
+        said.committed = found;
     }
-    for number in 0..CUTS {
-        let cut = dir.join(format!("cut {number}"));
-        copy_dir(&live, &cut).map_err(harness)?;
-        figures += judge_cut(dice, &cut, &versions, &durable)?;
-    }
-    let last = versions.last().cloned().unwrap_or_default();
-    travel(&state, &dir.join("other"), &last)?;
+    let state = open(&live)?;
+    travel(
+        &state,
+        &dir.join("other"),
+        &state_after(seed, said.committed),
+    )?;
     figures.snapshots += 1;
     Ok(figures)
 }
 
-/// What no power cut may take.
+/// How far a child came, by its own words.
 #[derive(Default)]
-struct Durable {
-    commits: usize,
-    /// The end of the state's own log then.
-    log: Option<(PathBuf, usize)>,
+struct Said {
+    committed: usize,
+    durable: usize,
 }
 
-impl Durable {
-    fn now(live: &Path, commits: usize) -> Result<Self, Trouble> {
-        let (name, bytes) = newest_log(live)?;
-        let log = Some((name, bytes.len()));
-        Ok(Self { commits, log })
+impl Said {
+    fn take_in(&mut self, later: Said) {
+        self.committed = self.committed.max(later.committed);
+        self.durable = self.durable.max(later.durable);
     }
 }
 
-/// The newest file of the state's own log: its name under the directory, and its bytes.
-fn newest_log(dir: &Path) -> Result<(PathBuf, Vec<u8>), Trouble> {
-    let mut logs = Vec::new();
-    for file in fs::read_dir(dir.join("db")).map_err(harness)? {
-        let path = file.map_err(harness)?.path();
-        if path.extension().is_some_and(|it| it == "log") {
-            logs.push(path);
-        }
+/// Starts a child that commits, kills it so long after its first commit, and hears it out.
+fn commit_until_killed(me: &Path, dir: &Path, seed: u64, wait: Duration) -> Result<Said, Trouble> {
+    let mut child = Command::new(me)
+        .arg(ROLE)
+        .arg(dir)
+        .arg(seed.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .map_err(harness)?;
+    let out = child.stdout.take().ok_or_else(|| harness("no output"))?;
+    let mut out = BufReader::new(out);
+    let mut words = String::new();
+    let begun = out.read_line(&mut words);
+    // The moment is the chance that this is about: no event of the child marks it.
+    std::thread::sleep(wait);
+    child.kill().map_err(harness)?;
+    child.wait().map_err(harness)?;
+    if begun.map_err(harness)? == 0 {
+        return Err(harness("the child ended by itself"));
     }
-    let newest = logs.into_iter().max().ok_or_else(|| harness("no log"))?;
-    let bytes = fs::read(&newest).map_err(harness)?;
-    let name = newest.strip_prefix(dir).map_err(harness)?.to_owned();
-    Ok((name, bytes))
+    std::io::Read::read_to_string(&mut out, &mut words).map_err(harness)?;
+    // A kill may tear the last line; what is told is told by whole ones.
+    let whole = words.rfind('\n').map_or("", |end| &words[..end]);
+    let last = |what: &str| {
+        let numbers = whole
+            .lines()
+            .filter_map(|line| line.strip_prefix(what)?.parse().ok());
+        numbers.max().unwrap_or_default()
+    };
+    Ok(Said {
+        committed: last(COMMITTED),
+        durable: last(DURABLE),
+    })
 }
 
-/// Cuts the log off somewhere behind what is durable, and opens what is left.
-fn judge_cut(
-    dice: &mut Dice,
-    dir: &Path,
-    versions: &[Pairs],
-    durable: &Durable,
-) -> Result<Figures, Trouble> {
-    let (name, mut bytes) = newest_log(dir)?;
-    let kept = match &durable.log {
-        Some((log, length)) if *log == name => *length,
-        _ => 0,
-    };
-    let end = kept + dice.index(bytes.len() + 1 - kept);
-    bytes.truncate(end);
-    fs::write(dir.join(name), &bytes).map_err(harness)?;
-    let state = match RocksState::open(dir, &owner(1), options()) {
-        Ok(state) => state,
-        // Only commits that were never made durable are gone, so it has no reason to refuse.
-        Err(error @ (OpenError::Behind { .. } | OpenError::Damaged { .. })) => {
-            return Err(Trouble::Violation("a-cut-end-opens", error.to_string()));
-        }
-        Err(error) => return Err(harness(error)),
-    };
-    let (marker, found) = contents(&state)?;
-    let lost = versions.len() - 1 - marker;
-    if marker < durable.commits {
-        let what = format!("commit {marker} of {} durable ones", durable.commits);
+/// Opens what is left; gives the commit at which it stands.
+fn judge(dir: &Path, seed: u64, said: &Said) -> Result<usize, Trouble> {
+    let (marker, found) = contents(&open(dir)?)?;
+    if marker < said.durable {
+        let what = format!("commit {marker} of {} durable ones", said.durable);
         return Err(Trouble::Violation("durable-is-kept", what));
     }
-    if versions.get(marker) != Some(&found) {
+    if state_after(seed, marker) != found {
         let what = format!("it says that it stands at commit {marker}, and holds something else");
         return Err(Trouble::Violation("marker-and-changes-together", what));
     }
-    Ok(Figures {
-        cuts: 1,
-        commits_lost: lost as u64,
-        ..Figures::default()
+    Ok(marker)
+}
+
+/// Only commits that were never made durable are gone, so it has no reason to refuse.
+fn open(dir: &Path) -> Result<RocksState, Trouble> {
+    RocksState::open(dir, &owner(1), options()).map_err(|error| match error {
+        OpenError::Behind { .. } | OpenError::Damaged { .. } => {
+            Trouble::Violation("a-killed-state-opens", error.to_string())
+        }
+        error => harness(error),
     })
+}
+
+/// The child: commits until it is killed, makes some of it durable, and says both.
+///
+/// # Errors
+/// When the disk fails.
+pub fn for_ever(dir: &Path, seed: u64) -> Result<(), Trouble> {
+    let state = RocksState::open(dir, &owner(1), options()).map_err(harness)?;
+    let (done, _) = contents(&state)?;
+    let mut out = std::io::stdout();
+    let mut say = |what: &str, number: usize| {
+        let said = out.write_all(format!("{what}{number}\n").as_bytes());
+        said.and_then(|()| out.flush()).map_err(harness)
+    };
+    for number in done + 1.. {
+        let mut dice = Dice::new(seed ^ number as u64);
+        let marker = (number as u64).to_be_bytes();
+        state
+            .commit(changes(&mut dice), Bytes::copy_from_slice(&marker))
+            .map_err(harness)?;
+        say(COMMITTED, number)?;
+        if dice.in_thousand(20) {
+            state.make_durable().map_err(harness)?;
+            say(DURABLE, number)?;
+        }
+    }
+    Ok(())
+}
+
+/// What the state is after so many commits.
+fn state_after(seed: u64, commits: usize) -> Pairs {
+    let mut pairs = Pairs::new();
+    for number in 1..=commits {
+        apply(&mut pairs, changes(&mut Dice::new(seed ^ number as u64)));
+    }
+    pairs
 }
 
 /// A new node gets everything by snapshot.
@@ -173,11 +214,11 @@ fn changes(dice: &mut Dice) -> Changes {
     changes
 }
 
-fn apply(pairs: &mut Pairs, changes: &Changes) {
+fn apply(pairs: &mut Pairs, changes: Changes) {
     for (key, value) in changes {
         match value {
-            Some(value) => pairs.insert(key.clone(), value.clone()),
-            None => pairs.remove(key),
+            Some(value) => pairs.insert(key, value),
+            None => pairs.remove(&key),
         };
     }
 }

@@ -68,12 +68,13 @@ impl Replicas {
         }
         match dice.below(100) {
             0 => {
-                self.second = self.second.kill();
+                // Some of its commits had left the write buffers.
+                self.second = self.second.crash_leaving(dice.below(20));
                 figures.kills += 1;
                 self.restart()?;
             }
             1 | 2 => {
-                self.second = self.second.power_cut();
+                self.second = self.second.crash();
                 figures.power_cuts += 1;
                 self.restart()?;
             }

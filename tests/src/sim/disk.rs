@@ -84,21 +84,25 @@ impl Platter {
         usual
     }
 
-    /// How many of the log's unsynced writes and of the state's commits had reached the disk by
-    /// themselves: none or all, mostly.
-    fn left_by_power_cut(&self) -> (usize, u64) {
+    /// How many of the log's unsynced writes had reached the disk by themselves: none or all, mostly.
+    fn writes_left_by_power_cut(&self) -> usize {
         let dice = &mut self.lock().dice;
         let writes = match dice.roll(4) {
             0..=1 => 0,
             2 => dice.roll(6),
             _ => 1_000,
         };
-        let commits = match dice.roll(3) {
+        usize::try_from(writes).expect("a thousand")
+    }
+
+    /// How many of the state's commits that were not made durable had left its write buffers.
+    fn commits_left(&self) -> u64 {
+        let dice = &mut self.lock().dice;
+        match dice.roll(3) {
             0 => 0,
             1 => dice.roll(60),
             _ => dice.roll(5),
-        };
-        (usize::try_from(writes).expect("a thousand"), commits)
+        }
     }
 
     /// Whether this sync fails.
@@ -178,17 +182,15 @@ impl Disk {
     /// # Errors
     /// When the state cannot be read.
     pub(crate) fn reborn(&self, is_power_cut: bool) -> Result<Self, String> {
-        let left = is_power_cut.then(|| self.platter.left_by_power_cut());
-        let (log, state) = match left {
-            Some((writes, commits)) => (
-                self.log.memory().power_cut_leaving(writes),
-                self.state.memory().power_cut_leaving(commits),
-            ),
-            None => (self.log.memory().kill(), self.state.memory().kill()),
+        let left = is_power_cut.then(|| self.platter.writes_left_by_power_cut());
+        let log = match left {
+            Some(writes) => self.log.memory().power_cut_leaving(writes),
+            None => self.log.memory().kill(),
         };
+        let commits = self.platter.commits_left();
+        let state = self.state.memory().crash_leaving(commits);
         let (at, hash) = look(&state)?;
         let node = self.platter.node;
-        let left = left.map(|(writes, _)| writes);
         self.platter.watch.reborn(node, left, at, hash);
         Ok(Self::with(self.platter.next_life(), log, state, hash))
     }

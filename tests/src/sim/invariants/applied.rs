@@ -1,4 +1,4 @@
-//! The applied position of a node only rises; only a power cut may take it back, and never behind
+//! The applied position of a node only rises; only a crash may take it back, and never behind
 //! what its state had made durable.
 use std::collections::BTreeMap;
 
@@ -44,18 +44,9 @@ impl Applied {
         }
     }
 
-    pub(super) fn on_reborn(
-        &mut self,
-        node: u64,
-        is_power_cut: bool,
-        to: Option<u64>,
-    ) -> Result<(), String> {
+    pub(super) fn on_reborn(&mut self, node: u64, to: Option<u64>) -> Result<(), String> {
         let known = self.at.get(&node).copied();
-        let least = if is_power_cut {
-            self.durable.get(&node).copied()
-        } else {
-            known
-        };
+        let least = self.durable.get(&node).copied();
         match to {
             Some(to) => self.at.insert(node, to),
             None => self.at.remove(&node),
@@ -88,10 +79,10 @@ mod tests {
         assert!(it.on_commit(1, None, 3).is_ok());
         it.on_durable(1, Some(3));
         assert!(it.on_commit(1, Some(3), 9).is_ok());
-        assert!(it.on_reborn(1, false, Some(9)).is_ok());
-        assert!(it.on_reborn(1, true, Some(4)).is_ok());
-        assert!(it.on_reborn(1, true, Some(2)).is_err());
+        assert!(it.on_reborn(1, Some(9)).is_ok());
+        assert!(it.on_reborn(1, Some(4)).is_ok());
+        assert!(it.on_reborn(1, Some(2)).is_err());
         assert!(it.on_commit(2, None, 3).is_ok());
-        assert!(it.on_reborn(2, false, Some(2)).is_err());
+        assert!(it.on_reborn(2, Some(4)).is_err());
     }
 }

@@ -226,7 +226,7 @@ impl Watch {
         ledger.covered = ledger.covered.max(Some(to.index));
     }
 
-    /// The state up to here survives power cuts.
+    /// The state up to here survives kills and power cuts.
     pub(crate) fn state_durable(&self, node: u64, to: Option<LogId>) {
         let mut inner = self.lock();
         let index = to.map(|id| id.index);
@@ -253,7 +253,7 @@ impl Watch {
             self.trace,
             "n{node} died, power cut {is_power_cut}, lost {lost}, state at {index:?} {hash:016x}"
         );
-        let judged = inner.applied.on_reborn(node, is_power_cut, index);
+        let judged = inner.applied.on_reborn(node, index);
         inner.judge("a crash leaves a durable prefix", judged);
         if let Some(index) = index {
             let judged = inner.same_state.at(node, index, hash);
