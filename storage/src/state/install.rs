@@ -20,6 +20,7 @@ pub(super) fn install(inner: &Inner, id: &str) -> Result<(), Fault> {
     verify(&kept)?;
     let mut durable = lock(&inner.durable);
     let mut committed = lock(&inner.committed);
+    let was_empty = committed.marker.is_empty();
     let record = Record {
         lineage: kept.manifest.lineage,
         commits: 0,
@@ -40,7 +41,10 @@ pub(super) fn install(inner: &Inner, id: &str) -> Result<(), Fault> {
     drop(committed);
     drop(durable);
     inner.shelf.promote(&kept)?;
-    inner.compact_later();
+    // Where nothing lay, the files cover nothing that could be dropped.
+    if !was_empty {
+        inner.compact_later();
+    }
     Ok(())
 }
 
@@ -105,4 +109,39 @@ fn ingest(inner: &Inner, kept: &Kept) -> Result<(), Fault> {
         tracing::warn!(%error, "a temporary directory stays for now");
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use model::overlay::Changes;
+
+    use super::*;
+    use crate::owner::Owner;
+    use crate::state::{Options, RocksState, StateStore as _};
+
+    #[test]
+    fn only_what_is_replaced_is_compacted() {
+        let dir = tempfile::tempdir().unwrap();
+        let owner = Owner {
+            cluster_id: "test".to_owned(),
+            node: 1,
+            incarnation: [1; 16],
+        };
+        let make = |name: &str| {
+            RocksState::create(&dir.path().join(name), &owner, Options::default()).unwrap()
+        };
+        let (source, newcomer) = (make("source"), make("newcomer"));
+        let changes = Changes::from([(vec![1], Some(vec![2]))]);
+        source.commit(changes, Bytes::from_static(b"one")).unwrap();
+        let built = source.build_snapshot().unwrap();
+        let mut sink = newcomer.receive_snapshot().unwrap();
+        for chunk in source.snapshot_chunks(&built.id).unwrap() {
+            sink.write(&chunk.unwrap()).unwrap();
+        }
+        sink.finish().unwrap();
+        newcomer.install_snapshot(&built.id).unwrap();
+        assert_eq!(newcomer.compactions(), 0);
+        newcomer.install_snapshot(&built.id).unwrap();
+        assert_eq!(newcomer.compactions(), 1);
+    }
 }

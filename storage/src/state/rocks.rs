@@ -200,6 +200,12 @@ impl RocksState {
         Ok(())
     }
 
+    /// How many installations were followed by a compaction that was not looked at again.
+    #[cfg(test)]
+    pub(super) fn compactions(&self) -> usize {
+        lock(&self.inner.compactions).len()
+    }
+
     /// Tells the metrics how RocksDB and the cache in front of it are doing.
     pub fn report(&self) {
         let cached = self.inner.cache.figures();
