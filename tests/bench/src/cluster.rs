@@ -9,6 +9,8 @@ use load::Node;
 use serde_json::Value;
 
 use crate::process::{Process, free_address, run};
+use crate::quick;
+use crate::yardstick::ourselves;
 
 /// What differs from the defaults, and why; said in the output.
 pub(crate) const RAISED: &str =
@@ -22,10 +24,10 @@ const KEYS: [(&str, &str); 2] = [
 /// Tokio's own setting of how many threads serve; all processors when it is not there.
 pub(crate) const THREADS: &str = "TOKIO_WORKER_THREADS";
 
-/// While data is loaded: passwords of users who never log in again are hashed for show, and most
-/// videos get a poster instead of a cover.
+/// While data is loaded: passwords of users who never log in again are hashed for show, and uploads
+/// wait for a cover, which [`quick`] has made once; a poster is drawn in 10 ms.
 const QUICKLY: &str = "[api.password]\nmemory_kib = 8\npasses = 1\n\
-                       [api.upload]\ncover_wait_ms = 0\ncovers_parallel_max = 1\n";
+                       [api.upload]\ncover_wait_ms = 30_000\ncovers_parallel_max = 4\n";
 /// For one upload of 2 GB.
 const LARGE_UPLOADS: &str = "[api.upload]\nbytes_max = 4_294_967_296\n";
 
@@ -111,6 +113,8 @@ pub(crate) struct Cluster {
     s3_process: Option<Process>,
     members: Vec<Member>,
     join_token: String,
+    /// Data is being put in: what is not measured is quick then.
+    is_loading: bool,
     /// From the start of the first node's process, on an empty directory, until it was ready.
     pub(crate) first_start: Duration,
 }
@@ -118,6 +122,14 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// Starts everything in `dir`, with quick passwords; see [`Self::go_into_production`].
     pub(crate) fn start(yin: &Path, dir: &Path, logs: &Path, count: usize) -> Result<Self> {
+        let mut cluster = Self::found(yin, dir, logs, count)?;
+        cluster.complete()?;
+        Ok(cluster)
+    }
+
+    /// As [`Self::start`], but of the nodes only the first: it takes in data for a third of what three
+    /// nodes need, and the others catch up in large steps when they join ([`Self::complete`]).
+    pub(crate) fn found(yin: &Path, dir: &Path, logs: &Path, count: usize) -> Result<Self> {
         let members = (1..=count)
             .map(|n| Member::at(dir.join(format!("node{n}"))))
             .collect::<Result<Vec<_>>>()?;
@@ -129,6 +141,7 @@ impl Cluster {
             s3_process: None,
             members,
             join_token: String::new(),
+            is_loading: true,
             first_start: Duration::ZERO,
         };
         cluster.start_s3()?;
@@ -136,16 +149,25 @@ impl Cluster {
         init.args(["init", "--data"]).arg(&cluster.members[0].data);
         run(init)?.trim().clone_into(&mut cluster.join_token);
         std::fs::write(cluster.config_file(), config(true)).context("writing the configuration")?;
-        for n in 0..count {
-            let began = Instant::now();
-            cluster.start_node(n)?;
-            cluster.await_ready(n)?;
-            if n == 0 {
-                cluster.first_start = began.elapsed();
-            }
-        }
-        cluster.await_voters(count.min(3))?;
+        let name = cluster.second_name();
+        quick::link(yin, &name)?;
+        let began = Instant::now();
+        cluster.start_node(0)?;
+        cluster.await_ready(0)?;
+        cluster.first_start = began.elapsed();
+        quick::decode_once(yin, &name)?;
         Ok(cluster)
+    }
+
+    /// Lets the other nodes join; tells how long it took until all had what the first has.
+    pub(crate) fn complete(&mut self) -> Result<Duration> {
+        let began = Instant::now();
+        for n in 1..self.members.len() {
+            self.start_node(n)?;
+            self.await_ready(n)?;
+        }
+        self.await_voters(self.members.len().min(3))?;
+        Ok(began.elapsed())
     }
 
     /// Starts all nodes again with the passwords' production settings; tells how long it took
@@ -161,11 +183,15 @@ impl Cluster {
         work: impl FnOnce(&Path) -> Result<()>,
     ) -> Result<Duration> {
         std::fs::write(self.config_file(), config(false)).context("writing the configuration")?;
-        for member in &mut self.members {
-            if let Some(process) = member.process.take() {
-                process.stop()?;
-            }
+        let nodes = self.members.iter_mut();
+        let running = nodes.filter_map(|member| member.process.take());
+        for process in running.chain(self.s3_process.take()).collect::<Vec<_>>() {
+            process.stop()?;
         }
+        // What was not synced while loading, so that it's no part of what is measured.
+        rustix::fs::sync();
+        self.is_loading = false;
+        self.start_s3()?;
         work(&self.members[0].data)?;
         let began = Instant::now();
         for n in 0..self.members.len() {
@@ -297,31 +323,36 @@ impl Cluster {
     }
 
     fn yin(&self) -> Command {
-        let mut command = Command::new(&self.yin);
-        for (name, _) in std::env::vars_os() {
-            // What configures the user's own nodes is not meant for these.
-            if name.to_string_lossy().starts_with("YIN_") {
-                command.env_remove(name);
-            }
-        }
-        command.envs(KEYS);
-        command
+        own(&self.yin)
     }
 
     /// A node's share of this machine's processors, as whoever puts several on one gives it. With all
     /// of them in each the threads of one wake each other for what the next node waits for.
     pub(crate) fn threads(&self) -> usize {
-        let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        (processors / self.members.len()).max(1)
+        (processors() / self.members.len()).max(1)
+    }
+
+    /// Of the built binary, for the node that is filled; see [`quick`].
+    fn second_name(&self) -> PathBuf {
+        self.dir.join("loading").join("yin")
     }
 
     fn config_file(&self) -> PathBuf {
         self.dir.join("yin.toml")
     }
 
+    /// The built binary's; while data is loaded its like without syncs.
     fn start_s3(&mut self) -> Result<()> {
-        let mut command = self.yin();
-        command.args(["dev", "s3", "--listen", &self.s3.to_string(), "--dir"]);
+        let mut command = if self.is_loading {
+            let mut command = ourselves()?;
+            command.arg("quick-s3").envs(KEYS);
+            command
+        } else {
+            let mut command = self.yin();
+            command.args(["dev", "s3"]);
+            command
+        };
+        command.args(["--listen", &self.s3.to_string(), "--dir"]);
         command.arg(self.dir.join("s3"));
         let mut process = Process::start("s3", command, self.logs.join("s3.log"))?;
         process.await_port(self.s3)?;
@@ -336,8 +367,15 @@ impl Cluster {
 
     /// Starts the process of the `n`th node, counted from 0.
     fn launch(&self, member: &Member, n: usize) -> Result<Process> {
-        let mut command = self.yin();
-        command.env(THREADS, self.threads().to_string());
+        // The first takes in data alone, so that it has all processors then.
+        let is_filled = self.is_loading && n == 0;
+        let (program, threads) = if is_filled {
+            (self.second_name(), processors())
+        } else {
+            (self.yin.clone(), self.threads())
+        };
+        let mut command = own(&program);
+        command.env(THREADS, threads.to_string());
         command.arg("serve").arg("--config").arg(self.config_file());
         command.arg("--data").arg(&member.data);
         command.args(["--http-listen", &member.http.to_string()]);
@@ -369,6 +407,23 @@ impl Cluster {
             (voters == count).then_some(())
         })
     }
+}
+
+/// A program that knows of the environment what is meant for this cluster.
+fn own(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in std::env::vars_os() {
+        // What configures the user's own nodes is not meant for these.
+        if name.to_string_lossy().starts_with("YIN_") {
+            command.env_remove(name);
+        }
+    }
+    command.envs(KEYS);
+    command
+}
+
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// What `yin status` says, if the node answers.

@@ -16,6 +16,7 @@ mod install;
 mod meter;
 mod process;
 mod progress;
+mod quick;
 mod report;
 mod rounds;
 mod sample;
@@ -129,6 +130,13 @@ enum Serve {
         #[arg(long)]
         log: PathBuf,
     },
+    /// An S3 that does not sync, for as long as data is loaded.
+    QuickS3 {
+        #[arg(long)]
+        listen: SocketAddr,
+        #[arg(long)]
+        dir: PathBuf,
+    },
     /// Takes bytes over quinn.
     StreamIn {
         #[arg(long)]
@@ -164,6 +172,7 @@ fn main() -> ExitCode {
                 follower,
             } => yardstick::append::lead(listen, &log, &follower),
             Serve::Follow { listen, log } => yardstick::append::follow(listen, &log),
+            Serve::QuickS3 { listen, dir } => quick::serve(listen, dir),
             Serve::StreamIn {
                 listen,
                 certificate,

@@ -16,7 +16,7 @@ use crate::yardstick::etcd::{self, Deed, Etcd};
 use crate::yardstick::stack::{PACKAGES, Programs, Stack};
 use crate::yardstick::{EtcdSite, Site};
 
-/// Loading waits for the disk more than it works.
+/// Enough for large batches in the log, and no more than a node takes uploads at a time.
 const LOAD_CONNECTIONS: usize = 64;
 /// Enough names for logins that do not meet.
 const LOGIN_NAMES: usize = 64;
@@ -58,13 +58,22 @@ impl Stage {
             sizes.users, sizes.videos, sizes.likes, sizes.follows, run.scale
         );
         eprintln!("{} nodes of {}; raised: {RAISED}", run.nodes, yin.display());
-        let mut cluster = Cluster::start(&yin, dir, logs, run.nodes)?;
+        let mut cluster = Cluster::found(&yin, dir, logs, run.nodes)?;
         let (nodes, bars) = (cluster.nodes(), Bars::default());
-        let prefix = prefix()?;
-        let clip = load::CLIP.into();
-        let world = World::load(&nodes, LOAD_CONNECTIONS, sizes, &prefix, clip, &bars);
+        let world = World::load(
+            &nodes[..1],
+            LOAD_CONNECTIONS,
+            sizes,
+            &prefix()?,
+            load::CLIP.into(),
+            &bars,
+        );
         bars.end();
         let mut world = world.context("loading data")?;
+        eprintln!(
+            "all nodes have it after {:.1} s",
+            cluster.complete()?.as_secs_f64()
+        );
         let full = cluster.go_into_production()?;
         let resident = cluster.pids().into_iter().filter_map(resident_bytes);
         let starts = Starts {

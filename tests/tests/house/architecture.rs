@@ -79,7 +79,7 @@ const ARROWS: [(&str, &str, &[&str]); 20] = [
     ("jepsen", "jepsen", &["checkers", "plants", "router"]),
     // Load over the public API, for users and for the bench; knows nothing of who answers.
     ("load", "tests/bench/load", &[]),
-    ("bench", "tests/bench", &["load"]),
+    ("bench", "tests/bench", &["load", "s3"]),
     // A network between namespaces; knows nothing of who talks over it.
     ("router", "jepsen/router", &[]),
     // Every room may carry planted bugs: see `EVERYWHERE`.

@@ -99,7 +99,7 @@ fn program(variable: &str, name: &str) -> Option<PathBuf> {
 }
 
 /// This program as a server.
-fn ourselves() -> Result<Command> {
+pub(crate) fn ourselves() -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
     command.arg("serve");
     Ok(command)
