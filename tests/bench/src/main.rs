@@ -76,7 +76,7 @@ struct Run {
     #[arg(long, default_value_t = 600.0)]
     lasting: f64,
     /// 1 is 10,000 users, 50,000 videos, 1,000,000 likes and 500,000 follows.
-    #[arg(long, default_value_t = 0.02)]
+    #[arg(long, default_value_t = 1.0)]
     scale: f64,
     /// Only these: scenarios and yardsticks by name.
     #[arg(long, value_delimiter = ',')]
