@@ -188,8 +188,8 @@ fn transport() -> Arc<TransportConfig> {
     Arc::new(config)
 }
 
-/// What is answered needs no acknowledgement of its own. A gap is told at once all the same, so that
-/// a loss is found as early as before.
+/// What is answered needs no acknowledgement of its own. A gap of as many datagrams as quinn takes for
+/// a loss is told at once all the same.
 fn rare_acks() -> AckFrequencyConfig {
     let mut config = AckFrequencyConfig::default();
     config.ack_eliciting_threshold(VarInt::from_u32(UNACKNOWLEDGED_MAX));
