@@ -5,6 +5,7 @@
 //! loose on the tree: a rule that cannot fail says nothing. A mistake that is made twice becomes a
 //! rule here. None of this links a crate of the workspace, so it runs in a moment.
 mod architecture;
+mod rooms;
 mod source;
 mod tidy;
 
