@@ -4,7 +4,7 @@
 # second try with another seed, as long as time is left.
 #
 # Exit code: 1 when any run found a violation, else 3 when any run failed, else 2 when any profile
-# stayed unknown, else 0.
+# stayed unknown (0 with CHAOS_UNKNOWN_PASSES=1: make makes one code of all), else 0.
 #
 #   deploy/chaos-profiles.sh JEPSEN [flags of `jepsen chaos` but --profile and --seconds]
 set -uo pipefail
@@ -43,4 +43,4 @@ echo "chaos: no violation found in ${#passes[@]} of 6 profiles (${passes[*]:-non
 [ ${#violations[@]} -eq 0 ] || echo "chaos: VIOLATION: ${violations[*]}"
 if [ ${#violations[@]} -gt 0 ]; then exit 1; fi
 if [ ${#failures[@]} -gt 0 ]; then exit 3; fi
-if [ ${#unknowns[@]} -gt 0 ]; then exit 2; fi
+if [ ${#unknowns[@]} -gt 0 ] && [ -z "${CHAOS_UNKNOWN_PASSES:-}" ]; then exit 2; fi

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use quinn::crypto::rustls::{QuicClientConfig, QuicServerConfig};
 use quinn::{
-    AckFrequencyConfig, ClientConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig,
-    IdleTimeout, ServerConfig, TransportConfig, VarInt,
+    ClientConfig, ConnectionId, ConnectionIdGenerator, EndpointConfig, IdleTimeout, ServerConfig,
+    TransportConfig, VarInt,
 };
 use rustls::RootCertStore;
 use rustls::client::Resumption;
@@ -38,9 +38,6 @@ const STREAM_WINDOW_BYTES: u32 = 8 << 20;
 const RECEIVE_WINDOW_BYTES: u32 = 32 * STREAM_WINDOW_BYTES;
 /// What this node holds of sent but unconfirmed bytes, per peer.
 const SEND_WINDOW_BYTES: u64 = 32 << 20;
-/// So many datagrams may come in unacknowledged, unless something is sent anyway: a fifth fewer
-/// datagrams under likes than with quinn's own 1.
-const UNACKNOWLEDGED_MAX: u32 = 8;
 /// First guess of the round trip, so that a lost first packet is repeated after 0.3 s and not
 /// after a second.
 const INITIAL_RTT: Duration = Duration::from_millis(100);
@@ -183,17 +180,8 @@ fn transport() -> Arc<TransportConfig> {
         .receive_window(VarInt::from_u32(RECEIVE_WINDOW_BYTES))
         .send_window(SEND_WINDOW_BYTES)
         .initial_rtt(INITIAL_RTT)
-        .ack_frequency_config(Some(rare_acks()))
         .datagram_receive_buffer_size(None);
     Arc::new(config)
-}
-
-/// What is answered needs no acknowledgement of its own. A gap of as many datagrams as quinn takes for
-/// a loss is told at once all the same.
-fn rare_acks() -> AckFrequencyConfig {
-    let mut config = AckFrequencyConfig::default();
-    config.ack_eliciting_threshold(VarInt::from_u32(UNACKNOWLEDGED_MAX));
-    config
 }
 
 /// The certificate that the other end showed, if it showed one.
