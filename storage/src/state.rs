@@ -17,6 +17,7 @@ mod options;
 mod receive;
 pub mod rocks;
 mod send;
+mod shard;
 mod shelf;
 mod stream;
 mod versions;

@@ -4,8 +4,9 @@ use std::sync::Arc;
 use model::error::Fault;
 use model::view::{Pair, View};
 
-use super::cache::{Cache, Known, Version};
+use super::cache::Cache;
 use super::key;
+use super::shard::{Known, Version};
 use super::view::RocksView;
 
 /// A view of the database with the cache in front.

@@ -16,9 +16,10 @@ use model::overlay::Changes;
 use rocksdb::checkpoint::Checkpoint;
 use rocksdb::{ColumnFamilyDescriptor, DB, ErrorKind, WriteBatch, WriteOptions, properties};
 
-use super::cache::{Cache, Version};
+use super::cache::Cache;
 use super::cached::CachedView;
 use super::durable::{self, DurableNote, Record};
+use super::shard::Version;
 use super::shelf::Shelf;
 use super::view::{self, RocksView, STATE};
 use super::{
