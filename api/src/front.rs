@@ -7,7 +7,8 @@ use std::sync::{Arc, PoisonError, RwLock};
 use bytes::Bytes;
 use model::error::Fault;
 use model::id::{UserId, VideoId};
-use model::video::{self, VideoItem};
+use model::marks;
+use model::video::VideoItem;
 use model::view::View;
 use raft::position::Position;
 
@@ -116,8 +117,9 @@ impl FrontPage {
         let Some(viewer) = viewer else {
             return Ok(self.anonymous.clone());
         };
-        let marks = video::marks(view, viewer, &self.videos, &self.authors)?;
-        let pairs = marks.follows.into_iter().zip(marks.favorites);
+        let follows = marks::follows(view, viewer, &self.authors)?;
+        let likes = marks::likes(view, viewer, &self.videos)?;
+        let pairs = follows.into_iter().zip(likes);
         let marks = pairs.flat_map(|(is_follow, is_favorite)| [is_follow, is_favorite]);
         Ok(filled(&self.text, &self.flags, marks))
     }

@@ -3,6 +3,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use bytes::Bytes;
+use model::adjacency::KINDS;
 use model::overlay::Changes;
 use proptest::prelude::*;
 use storage::state::memory::MemoryState;
@@ -16,9 +17,26 @@ fn key() -> impl Strategy<Value = Vec<u8>> {
     (0..60_u8).prop_map(|number| vec![1, 7, number])
 }
 
+/// The prefix of one of three lists.
+fn list() -> impl Strategy<Value = Vec<u8>> {
+    (0..3_u8).prop_map(|object| [&[KINDS[0]], [0; 7].as_slice(), &[object]].concat())
+}
+
+fn edge() -> impl Strategy<Value = Vec<u8>> {
+    (list(), 0..8_u8).prop_map(|(list, number)| [list, vec![number]].concat())
+}
+
 fn changes() -> impl Strategy<Value = Changes> {
-    let value = prop::option::weighted(0.7, prop::collection::vec(any::<u8>(), 0..600));
-    prop::collection::btree_map(key(), value, 0..30)
+    let value = |bytes_max| {
+        let bytes = prop::collection::vec(any::<u8>(), 0..bytes_max);
+        prop::option::weighted(0.7, bytes)
+    };
+    let values = prop::collection::btree_map(key(), value(600), 0..30);
+    let edges = prop::collection::btree_map(edge(), value(20), 0..4);
+    (values, edges).prop_map(|(mut changes, edges)| {
+        changes.extend(edges);
+        changes
+    })
 }
 
 #[derive(Clone, Debug)]
@@ -29,6 +47,7 @@ enum Call {
     /// By a view that was kept, or by that of now.
     Get(usize, Vec<Vec<u8>>),
     GetMany(usize, Vec<Vec<u8>>),
+    List(usize, Vec<u8>),
     Snapshot,
     /// The one that was built last, perhaps a second time.
     Install,
@@ -41,6 +60,7 @@ fn call() -> impl Strategy<Value = Call> {
         4 => Just(Call::Look),
         8 => (0..6_usize, keys()).prop_map(|(view, keys)| Call::Get(view, keys)),
         8 => (0..6_usize, keys()).prop_map(|(view, keys)| Call::GetMany(view, keys)),
+        8 => (0..6_usize, list()).prop_map(|(view, list)| Call::List(view, list)),
         1 => Just(Call::Snapshot),
         1 => Just(Call::Install),
     ]
@@ -81,6 +101,11 @@ impl Both {
                     disk.view.get_many(keys).unwrap(),
                     memory.view.get_many(keys).unwrap()
                 );
+            }
+            Call::List(view, prefix) => {
+                let (disk, memory) = self.view(*view);
+                let list = disk.view.adjacency(prefix).unwrap();
+                assert_eq!(list, memory.view.adjacency(prefix).unwrap());
             }
             Call::Snapshot => {
                 let disk = self.disk.build_snapshot().unwrap();

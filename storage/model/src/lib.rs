@@ -5,6 +5,7 @@
 //! state, times and hashes come in with the command.
 //!
 //! Read [`key`] first (what is stored), then one noun, say [`favorite`], then [`mod@apply`].
+pub mod adjacency;
 pub mod apply;
 pub mod cluster;
 pub mod command;
@@ -15,6 +16,7 @@ pub mod favorite;
 pub mod feed;
 pub mod id;
 pub mod key;
+pub mod marks;
 pub mod memory;
 pub mod message;
 pub mod overlay;

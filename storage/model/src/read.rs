@@ -137,6 +137,6 @@ impl Answers {
 }
 
 /// Says which kind of record was wrong, for whoever has to find it.
-fn decode<K: Key>(bytes: &[u8]) -> Result<K::Value, Fault> {
+pub(crate) fn decode<K: Key>(bytes: &[u8]) -> Result<K::Value, Fault> {
     K::Value::decode(bytes).map_err(|Fault(why)| Fault(format!("{}: {why}", K::NAME)))
 }

@@ -9,6 +9,7 @@ use crate::error::{Fault, Rejection};
 use crate::event::Event;
 use crate::id::UserId;
 use crate::key;
+use crate::marks;
 use crate::read::{Questions, Read};
 use crate::record;
 use crate::slot;
@@ -97,30 +98,23 @@ pub fn profiles(
     let mut questions = Questions::default();
     let records = questions.ask(users.iter().map(|&user| key::UserById { user }));
     let counts = questions.ask(users.iter().map(|&user| key::UserCount { user }));
-    let follows = viewer.map(|follower| {
-        questions.ask(
-            users
-                .iter()
-                .map(|&followee| key::Follows { follower, followee }),
-        )
-    });
     let mut answers = questions.answers(view)?;
     let records = answers.take(records)?;
     let counts = answers.take(counts)?;
-    let follows = match follows {
-        Some(follows) => answers.take(follows)?,
-        None => vec![None; users.len()],
+    let follows = match viewer {
+        Some(viewer) => marks::follows(view, viewer, users)?,
+        None => vec![false; users.len()],
     };
     let rows = users.iter().zip(records).zip(counts).zip(follows);
     Ok(rows
-        .map(|(((&id, record), counts), follow)| {
+        .map(|(((&id, record), counts), is_follow)| {
             let counts = counts.unwrap_or_default();
             record.map(|record| Profile {
                 id,
                 name: record.name,
                 follow_count: counts.follow_count,
                 follower_count: counts.follower_count,
-                is_follow: follow.is_some(),
+                is_follow,
                 total_favorited: counts.total_favorited,
                 work_count: counts.work_count,
                 favorite_count: counts.favorite_count,

@@ -8,6 +8,7 @@ use crate::error::{Fault, Rejection};
 use crate::event::Event;
 use crate::id::{UserId, VideoId};
 use crate::key::{self, Newest};
+use crate::marks;
 use crate::read::{Questions, Read};
 use crate::record;
 use crate::slot;
@@ -99,44 +100,6 @@ pub fn blobs(view: &impl View, id: VideoId) -> Result<Option<(BlobRef, BlobRef)>
     Ok(record.map(|record| (record.video, record.cover)))
 }
 
-/// What only one viewer sees so.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Marks {
-    /// For each video: does the viewer like it?
-    pub favorites: Vec<bool>,
-    /// For each user: does the viewer follow them?
-    pub follows: Vec<bool>,
-}
-
-/// Which of `videos` the viewer likes, and whom of `users` they follow.
-///
-/// # Errors
-/// [`Fault`] when this machine could not read its state.
-pub fn marks(
-    view: &impl View,
-    viewer: UserId,
-    videos: &[VideoId],
-    users: &[UserId],
-) -> Result<Marks, Fault> {
-    let mut questions = Questions::default();
-    let favorites = questions.ask(videos.iter().map(|&video| key::Favorite {
-        video,
-        user: viewer,
-    }));
-    let follows = questions.ask(users.iter().map(|&followee| key::Follows {
-        follower: viewer,
-        followee,
-    }));
-    let mut answers = questions.answers(view)?;
-    let favorites = answers
-        .take(favorites)?
-        .iter()
-        .map(Option::is_some)
-        .collect();
-    let follows = answers.take(follows)?.iter().map(Option::is_some).collect();
-    Ok(Marks { favorites, follows })
-}
-
 /// Is there such a video?
 pub(crate) fn exists(view: &impl View, video: VideoId) -> Result<bool, Fault> {
     view.has(&key::VideoById { video })
@@ -144,7 +107,8 @@ pub(crate) fn exists(view: &impl View, video: VideoId) -> Result<bool, Fault> {
 
 /// The videos `ids`, which other records name, so that they must be there; in their order.
 ///
-/// Two rounds of reads, however many there are: all of the videos, then all of their authors.
+/// A few rounds of reads, however many there are: all of the videos, all of their authors, and for
+/// each of them what the viewer likes and follows.
 pub(crate) fn named_items(
     view: &impl View,
     viewer: Option<UserId>,
@@ -153,17 +117,15 @@ pub(crate) fn named_items(
     let mut questions = Questions::default();
     let records = questions.ask(ids.iter().map(|&video| key::VideoById { video }));
     let counts = questions.ask(ids.iter().map(|&video| key::VideoCount { video }));
-    let likes =
-        viewer.map(|user| questions.ask(ids.iter().map(|&video| key::Favorite { video, user })));
     let mut answers = questions.answers(view)?;
     let named = ids.iter().zip(answers.take(records)?).map(|(id, record)| {
         record.ok_or_else(|| Fault(format!("video {id} is named but not stored")))
     });
     let records = named.collect::<Result<Vec<_>, _>>()?;
     let counts = answers.take(counts)?;
-    let likes = match likes {
-        Some(likes) => answers.take(likes)?,
-        None => vec![None; ids.len()],
+    let likes = match viewer {
+        Some(viewer) => marks::likes(view, viewer, ids)?,
+        None => vec![false; ids.len()],
     };
 
     let authors: BTreeSet<_> = records.iter().map(|record| record.author).collect();
@@ -172,7 +134,7 @@ pub(crate) fn named_items(
     let profiles: BTreeMap<_, _> = authors.into_iter().zip(profiles).collect();
     let rows = ids.iter().zip(records).zip(counts).zip(likes);
     Ok(rows
-        .map(|(((&id, record), counts), like)| {
+        .map(|(((&id, record), counts), is_favorite)| {
             let counts = counts.unwrap_or_default();
             VideoItem {
                 id,
@@ -183,7 +145,7 @@ pub(crate) fn named_items(
                 published: record.published,
                 favorite_count: counts.favorite_count,
                 comment_count: counts.comment_count,
-                is_favorite: like.is_some(),
+                is_favorite,
             }
         })
         .collect())

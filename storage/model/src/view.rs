@@ -1,6 +1,7 @@
 //! What the state machine may see.
 use std::sync::Arc;
 
+use crate::adjacency::Adjacency;
 use crate::error::Fault;
 
 /// One stored pair.
@@ -39,6 +40,16 @@ pub trait View {
     fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
         keys.iter().map(|key| self.get(key)).collect()
     }
+
+    /// All pairs under `prefix`, which is the tag of one of [`crate::adjacency::KINDS`] and an id.
+    /// `None` when they are too many to be packed, or were when an engine looked last: single keys
+    /// are to be asked for.
+    ///
+    /// # Errors
+    /// [`Fault`] when this machine could not read one of them.
+    fn adjacency(&self, prefix: &[u8]) -> Result<Option<Adjacency>, Fault> {
+        Adjacency::pack(self.scan(prefix, &[]), prefix.len())
+    }
 }
 
 impl<V: View + ?Sized> View for Arc<V> {
@@ -57,5 +68,8 @@ impl<V: View + ?Sized> View for Arc<V> {
     }
     fn get_many(&self, keys: &[Vec<u8>]) -> Result<Vec<Option<Vec<u8>>>, Fault> {
         (**self).get_many(keys)
+    }
+    fn adjacency(&self, prefix: &[u8]) -> Result<Option<Adjacency>, Fault> {
+        (**self).adjacency(prefix)
     }
 }

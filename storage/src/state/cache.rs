@@ -8,11 +8,16 @@
 //! A reader may put in what it read unless a commit changed that key meanwhile. That is noted per
 //! group of keys, not per key, so a group now and then refuses what it could have taken; it never
 //! takes what it should have refused.
+//!
+//! Beside single values there are adjacency lists ([`model::adjacency`]), as exact as they are: a
+//! commit that changes edges of a list puts the changed list in its place. That a list is too long
+//! is no more than a hint and stays until the entry goes.
 use std::hash::BuildHasher as _;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use hashbrown::DefaultHashBuilder;
+use model::adjacency::{self, EdgeChange, PREFIX_BYTES};
 use model::overlay::Changes;
 
 use super::rocks::lock;
@@ -20,8 +25,25 @@ use super::shard::{Known, Shard, Version, fold};
 
 /// Enough that readers on many processors seldom meet.
 const SHARDS: usize = 64;
+/// Before the prefix of a list: no key of the model begins so.
+const LIST: u8 = 0xff;
 
-/// A bounded cache in front of the database. Knows nothing of what keys mean.
+/// What a list is kept under.
+pub(super) type ListKey = [u8; 1 + PREFIX_BYTES];
+
+/// What the list of all keys with `prefix` is kept under, if such lists are kept.
+pub(super) fn list_key(prefix: &[u8]) -> Option<ListKey> {
+    let (prefix, rest) = adjacency::list_of(prefix)?;
+    rest.is_empty().then(|| key_of(prefix))
+}
+
+fn key_of(prefix: &[u8; PREFIX_BYTES]) -> ListKey {
+    let mut key = [LIST; 1 + PREFIX_BYTES];
+    key[1..].copy_from_slice(prefix);
+    key
+}
+
+/// A bounded cache in front of the database. Of what keys mean it knows which belong to a list.
 pub(super) struct Cache {
     shards: Vec<Mutex<Shard>>,
     hasher: DefaultHashBuilder,
@@ -41,6 +63,13 @@ pub(super) struct Figures {
 pub(super) struct Begun<'a> {
     version: Version,
     entries: Vec<Change<'a>>,
+    lists: Vec<ListChange<'a>>,
+}
+
+struct ListChange<'a> {
+    hash: u64,
+    key: ListKey,
+    edges: Vec<EdgeChange<'a>>,
 }
 
 struct Change<'a> {
@@ -77,7 +106,12 @@ impl Cache {
     /// If the write fails, what is dropped stays dropped and nobody may put it in again.
     pub(super) fn begin_commit<'a>(&self, changes: &'a Changes, version: Version) -> Begun<'a> {
         let mut entries = Vec::new();
+        let mut lists = Vec::new();
         for (key, value) in changes {
+            if let Some((prefix, rest)) = adjacency::list_of(key) {
+                let edge = (rest, value.as_deref());
+                self.begin_list(&mut lists, key_of(prefix), edge, version);
+            }
             let hash = self.hasher.hash_one(key.as_slice());
             if self.with(hash, |shard| shard.begin(hash, key, version)) {
                 entries.push(Change {
@@ -87,7 +121,30 @@ impl Cache {
                 });
             }
         }
-        Begun { version, entries }
+        Begun {
+            version,
+            entries,
+            lists,
+        }
+    }
+
+    /// Changes come in key order, so those of one list come together.
+    fn begin_list<'a>(
+        &self,
+        lists: &mut Vec<ListChange<'a>>,
+        key: ListKey,
+        edge: EdgeChange<'a>,
+        version: Version,
+    ) {
+        if let Some(last) = lists.last_mut().filter(|last| last.key == key) {
+            last.edges.push(edge);
+            return;
+        }
+        let hash = self.hasher.hash_one(key.as_slice());
+        if self.with(hash, |shard| shard.begin_list(hash, &key, version)) {
+            let edges = vec![edge];
+            lists.push(ListChange { hash, key, edges });
+        }
     }
 
     /// After they were written.
@@ -95,6 +152,9 @@ impl Cache {
         let version = begun.version;
         for Change { hash, key, value } in begun.entries {
             self.with(hash, |shard| shard.end(hash, key, value, version));
+        }
+        for ListChange { hash, key, edges } in begun.lists {
+            self.with(hash, |shard| shard.end_list(hash, &key, &edges, version));
         }
     }
 
@@ -185,6 +245,39 @@ mod tests {
         assert_eq!(known(&cache, b"a", 10), Some(None));
         cache.end_commit(begun);
         assert_eq!(known(&cache, b"a", 11), Some(None));
+    }
+
+    fn list_of(edges: &[(&[u8], &[u8])]) -> Vec<u8> {
+        let edges: Vec<_> = edges
+            .iter()
+            .map(|&(rest, value)| (rest, Some(value)))
+            .collect();
+        let list = adjacency::Adjacency::default().changed(&edges);
+        list.expect("few and short").into_bytes()
+    }
+
+    #[test]
+    fn a_commit_changes_the_list_that_is_there_and_one_that_failed_leaves_none() {
+        let cache = Cache::new(1 << 20);
+        let prefix = [&[adjacency::KINDS[0]], [7; 8].as_slice()].concat();
+        let edge = |rest: &[u8]| [prefix.as_slice(), rest].concat();
+        let list = list_key(&prefix).expect("such lists are kept");
+        let before = list_of(&[(b"a", b"1"), (b"c", b"3")]);
+        cache.offer(&list, Some(&before), 5);
+
+        let new = changes(&[(&edge(b"a"), None), (&edge(b"b"), Some(b"2"))]);
+        let begun = cache.begin_commit(&new, 10);
+        assert_eq!(known(&cache, &list, 10), None);
+        cache.end_commit(begun);
+        let after = list_of(&[(b"b", b"2"), (b"c", b"3")]);
+        assert_eq!(known(&cache, &list, 9), None);
+        assert_eq!(known(&cache, &list, 10), Some(Some(after)));
+
+        // Not ended: it failed. The next has the same version, and nobody knows what there is.
+        let _failed = cache.begin_commit(&new, 11);
+        let begun = cache.begin_commit(&new, 11);
+        cache.end_commit(begun);
+        assert_eq!(known(&cache, &list, 11), Some(None));
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! A view that asks the cache before the database.
 use std::sync::Arc;
 
+use model::adjacency::Adjacency;
 use model::error::Fault;
 use model::view::{Pair, View};
 
-use super::cache::Cache;
+use super::cache::{Cache, list_key};
 use super::key;
 use super::shard::{Known, Version};
 use super::view::RocksView;
@@ -27,6 +28,16 @@ impl CachedView {
             ))),
             Known::Nothing => Ok(None),
         }
+    }
+
+    /// That a list is too long is no more than a hint, and nothing to be checked.
+    fn check_list(&self, prefix: &[u8], kept: &Option<Adjacency>) -> Result<(), Fault> {
+        if kept.is_none() || self.base.adjacency(prefix)? == *kept {
+            return Ok(());
+        }
+        Err(Fault(format!(
+            "the cache has {kept:02x?} as the list {prefix:02x?}, the database has not"
+        )))
     }
 }
 
@@ -81,5 +92,24 @@ impl View for CachedView {
             values[place] = value;
         }
         Ok(values)
+    }
+
+    fn adjacency(&self, prefix: &[u8]) -> Result<Option<Adjacency>, Fault> {
+        let Some((version, key)) = self.version.zip(list_key(prefix)) else {
+            return self.base.adjacency(prefix);
+        };
+        match self.cache.get(&key, version) {
+            Known::Value(packed) => return Ok(packed.map(Adjacency::from_bytes)),
+            Known::ToBeChecked(packed) => {
+                let list = packed.map(Adjacency::from_bytes);
+                self.check_list(prefix, &list)?;
+                return Ok(list);
+            }
+            Known::Nothing => {}
+        }
+        let list = self.base.adjacency(prefix)?;
+        let packed = list.as_ref().map(Adjacency::bytes);
+        self.cache.offer(&key, packed, version);
+        Ok(list)
     }
 }

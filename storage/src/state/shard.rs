@@ -1,6 +1,7 @@
 //! One part of the cache, under one lock: entries that say since when they hold, and what commits
 //! touched.
 use hashbrown::HashTable;
+use model::adjacency::{Adjacency, EdgeChange};
 
 /// Commits are noted per group: so many in each shard.
 const GROUPS: usize = 256;
@@ -138,6 +139,30 @@ impl Shard {
             new.is_used = entry.is_used;
             self.put(new);
         }
+    }
+
+    /// As [`Shard::begin`], for a list.
+    pub(super) fn begin_list(&mut self, hash: u64, key: &[u8], version: Version) -> bool {
+        let left = self.find(hash, key);
+        if left.is_some_and(|entry| entry.since == BEING_WRITTEN) {
+            // By a commit that failed: nobody knows whether the list has what that one changed.
+            self.put(Entry::new(hash, BEING_WRITTEN, key, None));
+        }
+        self.begin(hash, key, version)
+    }
+
+    /// As [`Shard::end`], for a list of which `edges` changed.
+    pub(super) fn end_list(
+        &mut self,
+        hash: u64,
+        key: &[u8],
+        edges: &[EdgeChange<'_>],
+        version: Version,
+    ) {
+        let packed = self.find(hash, key).and_then(|entry| entry.value());
+        let list = packed.and_then(|packed| Adjacency::from_bytes(packed.to_vec()).changed(edges));
+        let packed = list.map(Adjacency::into_bytes);
+        self.end(hash, key, packed.as_deref(), version);
     }
 
     pub(super) fn clear(&mut self, version: Version) {

@@ -10,6 +10,7 @@ mod formats;
 mod keys;
 mod laws;
 mod limits;
+mod marks;
 mod overlay;
 mod reference;
 mod samples;
