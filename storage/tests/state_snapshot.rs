@@ -193,6 +193,25 @@ fn a_snapshot_that_went_bad_on_the_disk_is_not_installed() {
 }
 
 #[test]
+fn a_received_snapshot_that_went_bad_over_a_restart_is_not_installed() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = RocksState::create(&dir.path().join("s"), &owner(1), options()).unwrap();
+    let path = dir.path().join("t");
+    let target = RocksState::create(&path, &owner(2), options()).unwrap();
+    fill(&source, 1, 1000);
+    let built = source.build_snapshot().unwrap();
+    receive(&target, &stream_of(&source, &built.id), 4096).unwrap();
+    drop(target);
+    let snapshots = std::fs::read_dir(path.join("snapshots")).unwrap();
+    let kept = snapshots.map(|entry| entry.unwrap().path()).next().unwrap();
+    flip(&kept.join("000001.sst"), 500, 1);
+    let target = RocksState::open(&path, &owner(2), options()).unwrap();
+    let error = target.install_snapshot(&built.id).unwrap_err();
+    assert!(error.to_string().contains("is damaged"), "{error}");
+    assert!(all(&target.read().unwrap()).1.is_empty());
+}
+
+#[test]
 fn readers_see_the_old_or_the_new_state_and_nothing_between() {
     let dir = tempfile::tempdir().unwrap();
     let source = RocksState::create(&dir.path().join("s"), &owner(1), options()).unwrap();

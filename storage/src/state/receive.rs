@@ -1,6 +1,7 @@
-//! Takes in a snapshot's stream, checking it as it comes.
+//! Takes in a snapshot's stream, checking it as it comes and syncing it while more comes.
 use std::fs::File;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::thread::{self, JoinHandle};
 
 use model::error::Fault;
 
@@ -8,6 +9,9 @@ use super::rocks::fault;
 use super::shelf::{Draft, Shelf};
 use super::stream::{self, Manifest, Part};
 use super::{SnapshotInfo, SnapshotSink};
+
+/// Written bytes after which a sync begins: what is left to be synced at the end is about as much.
+const SYNC_BYTES: u64 = 16 << 20;
 
 /// A snapshot on its way in.
 pub(super) struct Sink {
@@ -21,6 +25,7 @@ struct Body {
     manifest: Manifest,
     number: usize,
     file: Option<(File, Part)>,
+    syncs: Syncs,
 }
 
 impl Sink {
@@ -47,13 +52,15 @@ impl SnapshotSink for Sink {
             manifest,
             number: 0,
             file: None,
+            syncs: Syncs::default(),
         });
         body.write(&self.draft, &head[used..])
     }
 
     fn finish(self: Box<Self>) -> Result<SnapshotInfo, Fault> {
         match self.body {
-            Some(body) if body.number == body.manifest.files.len() => {
+            Some(mut body) if body.number == body.manifest.files.len() => {
+                body.syncs.end()?;
                 self.draft.finish(body.manifest, true)
             }
             _ => Err(Fault("the snapshot ended too early".to_owned())),
@@ -84,7 +91,7 @@ impl Body {
             part.bytes += mine.len() as u64;
             part.crc32c = crc32c::crc32c_append(part.crc32c, mine);
             if part.bytes < expected.bytes {
-                return Ok(());
+                return self.syncs.note(file, mine.len() as u64);
             }
             self.end_file(expected)?;
             chunk = rest;
@@ -101,14 +108,91 @@ impl Body {
                 self.number
             )));
         }
-        file.sync_all()
-            .map_err(|error| fault("the snapshot cannot be synced", &error))?;
         self.number += 1;
+        self.syncs.begin(file)
+    }
+}
+
+/// Syncs what was written, one sync at a time, on a thread of its own: the disk works while more is
+/// on its way.
+#[derive(Default)]
+struct Syncs {
+    /// Written since the last sync began.
+    bytes: u64,
+    under_way: Option<JoinHandle<io::Result<()>>>,
+}
+
+impl Syncs {
+    /// `bytes` more were written to `file`.
+    fn note(&mut self, file: &File, bytes: u64) -> Result<(), Fault> {
+        self.bytes += bytes;
+        if self.bytes < SYNC_BYTES {
+            return Ok(());
+        }
+        self.begin(file.try_clone().map_err(|error| unsynced(&error))?)
+    }
+
+    /// Waits for the sync before, so that a slow disk holds up who sends.
+    fn begin(&mut self, file: File) -> Result<(), Fault> {
+        self.end()?;
+        self.bytes = 0;
+        let thread = thread::Builder::new().name("snapshot-sync".to_owned());
+        let under_way = thread.spawn(move || file.sync_all());
+        self.under_way = Some(under_way.map_err(|error| unsynced(&error))?);
         Ok(())
     }
+
+    /// Waits until all that a sync was begun for is on the disk.
+    fn end(&mut self) -> Result<(), Fault> {
+        let Some(under_way) = self.under_way.take() else {
+            return Ok(());
+        };
+        let synced = under_way.join();
+        synced
+            .unwrap_or_else(|_| Err(io::Error::other("the sync panicked")))
+            .map_err(|error| unsynced(&error))
+    }
+}
+
+fn unsynced(error: &io::Error) -> Fault {
+    fault("the snapshot cannot be synced", error)
 }
 
 fn begin_file(draft: &Draft, number: usize) -> Result<File, Fault> {
     File::create(draft.path().join(stream::file_name(number)))
         .map_err(|error| fault("the snapshot cannot be written", &error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use super::*;
+
+    #[test]
+    fn much_is_synced_before_the_file_ends() {
+        let file = tempfile::tempfile().unwrap();
+        let mut syncs = Syncs::default();
+        syncs.note(&file, SYNC_BYTES - 1).unwrap();
+        assert!(syncs.under_way.is_none());
+        syncs.note(&file, 1).unwrap();
+        assert!(syncs.under_way.is_some());
+        syncs.note(&file, SYNC_BYTES - 1).unwrap();
+        syncs.end().unwrap();
+        assert!(syncs.under_way.is_none());
+    }
+
+    #[test]
+    fn a_sync_that_fails_is_told_whoever_waits_for_it() {
+        // A pipe cannot be synced.
+        let pipe = || {
+            let (_, writer) = io::pipe().unwrap();
+            File::from(OwnedFd::from(writer))
+        };
+        let mut syncs = Syncs::default();
+        syncs.begin(pipe()).unwrap();
+        assert!(syncs.end().is_err());
+        syncs.begin(pipe()).unwrap();
+        assert!(syncs.begin(tempfile::tempfile().unwrap()).is_err());
+    }
 }

@@ -35,7 +35,7 @@ pub(super) struct Kept {
     pub(super) info: SnapshotInfo,
     /// Renamed when it is installed, so holders find it under their lock only.
     path: Mutex<PathBuf>,
-    /// Received, and the state does not come from it yet.
+    /// Received by this process, and the state does not come from it yet.
     waits: AtomicBool,
     is_dropped: AtomicBool,
 }
@@ -43,6 +43,11 @@ pub(super) struct Kept {
 impl Kept {
     pub(super) fn path(&self) -> PathBuf {
         lock(&self.path).clone()
+    }
+
+    /// Was it received by this process, and not installed yet?
+    pub(super) fn waits(&self) -> bool {
+        self.waits.load(Ordering::Relaxed)
     }
 }
 
@@ -184,8 +189,7 @@ impl Contents {
     /// Lets go of all but the newest and the newest that waits to be installed.
     fn drop_old(&mut self) -> Vec<Arc<Kept>> {
         let newest = self.kept.last_key_value().map(|(number, _)| *number);
-        let waits = |kept: &Arc<Kept>| kept.waits.load(Ordering::Relaxed);
-        let waiting = self.kept.iter().rfind(|(_, kept)| waits(kept));
+        let waiting = self.kept.iter().rfind(|(_, kept)| kept.waits());
         let waiting = waiting.map(|(number, _)| *number);
         let dropped: Vec<u64> = self
             .kept
