@@ -1,7 +1,7 @@
 //! Snapshots: whole or not at all, on the way, on the disk and in the state.
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use model::overlay::Changes;
@@ -193,7 +193,7 @@ fn a_snapshot_that_went_bad_on_the_disk_is_not_installed() {
 }
 
 #[test]
-fn a_received_snapshot_that_went_bad_over_a_restart_is_not_installed() {
+fn a_received_snapshot_that_went_bad_on_the_disk_is_not_installed() {
     let dir = tempfile::tempdir().unwrap();
     let source = RocksState::create(&dir.path().join("s"), &owner(1), options()).unwrap();
     let path = dir.path().join("t");
@@ -206,9 +206,19 @@ fn a_received_snapshot_that_went_bad_over_a_restart_is_not_installed() {
     let kept = snapshots.map(|entry| entry.unwrap().path()).next().unwrap();
     flip(&kept.join("000001.sst"), 500, 1);
     let target = RocksState::open(&path, &owner(2), options()).unwrap();
-    let error = target.install_snapshot(&built.id).unwrap_err();
-    assert!(error.to_string().contains("is damaged"), "{error}");
+    let refused = || {
+        let error = target.install_snapshot(&built.id).unwrap_err().to_string();
+        assert!(error.contains("is damaged"), "{error}");
+    };
+    refused();
     assert!(all(&target.read().unwrap()).1.is_empty());
+    // Nor is one that was good when it was installed for the first time.
+    receive(&target, &stream_of(&source, &built.id), 4096).unwrap();
+    target.install_snapshot(&built.id).unwrap();
+    let snapshots = std::fs::read_dir(path.join("snapshots")).unwrap();
+    let kept = snapshots.map(|entry| entry.unwrap().path()).next().unwrap();
+    flip(&kept.join("000001.sst"), 500, 1);
+    refused();
 }
 
 #[test]
@@ -379,13 +389,20 @@ fn a_kill_during_installation_leaves_the_old_or_the_new_state() {
     let target = dir.path().join("target");
     drop(RocksState::create(&target, &owner(1), options()).unwrap());
     let mut seen = [0; 3];
-    for round in 0..12_u64 {
+    for round in 0..12_u32 {
         if dir.path().join("source").exists() {
             std::fs::remove_dir_all(dir.path().join("source")).unwrap();
         }
         let mut child = children::start("install", dir.path());
-        child.hear().expect("it begins");
-        std::thread::sleep(Duration::from_millis(round * 11 % 60));
+        // Both generations were installed; every other time the first one once more.
+        let mut took = Duration::ZERO;
+        for _ in 0..2 + round % 2 {
+            let begin = Instant::now();
+            child.hear().expect("it goes on");
+            took = begin.elapsed();
+        }
+        // At another moment of the next installation each time, however fast the disk is.
+        std::thread::sleep(took * (round / 2) / 6);
         child.kill();
         let state = RocksState::open(&target, &owner(1), options()).unwrap();
         let (marker, pairs) = all(&state.read().unwrap());
