@@ -17,8 +17,7 @@ const PURPOSE: &str = "install";
 
 pub(super) fn install(inner: &Inner, id: &str) -> Result<(), Fault> {
     let kept = inner.shelf.find(id)?;
-    // What has just come in was checked as it came.
-    if !kept.waits() {
+    if !kept.take_checked() {
         verify(&kept)?;
     }
     let mut durable = lock(&inner.durable);

@@ -120,6 +120,8 @@ struct Syncs {
     /// Written since the last sync began.
     bytes: u64,
     under_way: Option<JoinHandle<io::Result<()>>>,
+    /// Of the first that failed. The system tells that once, and a later sync would succeed.
+    failure: Option<Fault>,
 }
 
 impl Syncs {
@@ -129,7 +131,10 @@ impl Syncs {
         if self.bytes < SYNC_BYTES {
             return Ok(());
         }
-        self.begin(file.try_clone().map_err(|error| unsynced(&error))?)
+        match file.try_clone() {
+            Ok(file) => self.begin(file),
+            Err(error) => self.fail(&error),
+        }
     }
 
     /// Waits for the sync before, so that a slow disk holds up who sends.
@@ -137,25 +142,27 @@ impl Syncs {
         self.end()?;
         self.bytes = 0;
         let thread = thread::Builder::new().name("snapshot-sync".to_owned());
-        let under_way = thread.spawn(move || file.sync_all());
-        self.under_way = Some(under_way.map_err(|error| unsynced(&error))?);
+        match thread.spawn(move || file.sync_all()) {
+            Ok(under_way) => self.under_way = Some(under_way),
+            Err(error) => self.fail(&error)?,
+        }
         Ok(())
     }
 
-    /// Waits until all that a sync was begun for is on the disk.
+    /// Waits until all that a sync was begun for is on the disk. Once one has failed, this does.
     fn end(&mut self) -> Result<(), Fault> {
-        let Some(under_way) = self.under_way.take() else {
-            return Ok(());
-        };
-        let synced = under_way.join();
-        synced
-            .unwrap_or_else(|_| Err(io::Error::other("the sync panicked")))
-            .map_err(|error| unsynced(&error))
+        if let Some(under_way) = self.under_way.take() {
+            let synced = under_way.join();
+            let synced = synced.unwrap_or_else(|_| Err(io::Error::other("the sync panicked")));
+            synced.or_else(|error| self.fail(&error))?;
+        }
+        self.failure.clone().map_or(Ok(()), Err)
     }
-}
 
-fn unsynced(error: &io::Error) -> Fault {
-    fault("the snapshot cannot be synced", error)
+    fn fail(&mut self, error: &io::Error) -> Result<(), Fault> {
+        let failure = fault("the snapshot cannot be synced", error);
+        Err(self.failure.insert(failure).clone())
+    }
 }
 
 fn begin_file(draft: &Draft, number: usize) -> Result<File, Fault> {
@@ -169,6 +176,12 @@ mod tests {
 
     use super::*;
 
+    /// A pipe cannot be synced.
+    fn pipe() -> (io::PipeReader, File) {
+        let (reader, writer) = io::pipe().unwrap();
+        (reader, File::from(OwnedFd::from(writer)))
+    }
+
     #[test]
     fn much_is_synced_before_the_file_ends() {
         let file = tempfile::tempfile().unwrap();
@@ -177,22 +190,47 @@ mod tests {
         assert!(syncs.under_way.is_none());
         syncs.note(&file, 1).unwrap();
         assert!(syncs.under_way.is_some());
-        syncs.note(&file, SYNC_BYTES - 1).unwrap();
         syncs.end().unwrap();
-        assert!(syncs.under_way.is_none());
+        syncs.note(&file, SYNC_BYTES - 1).unwrap();
+        assert!(syncs.under_way.is_none(), "it counts anew");
     }
 
     #[test]
-    fn a_sync_that_fails_is_told_whoever_waits_for_it() {
-        // A pipe cannot be synced.
-        let pipe = || {
-            let (_, writer) = io::pipe().unwrap();
-            File::from(OwnedFd::from(writer))
-        };
+    fn a_sync_that_failed_is_told_from_then_on() {
         let mut syncs = Syncs::default();
-        syncs.begin(pipe()).unwrap();
-        assert!(syncs.end().is_err());
-        syncs.begin(pipe()).unwrap();
-        assert!(syncs.begin(tempfile::tempfile().unwrap()).is_err());
+        syncs.begin(pipe().1).unwrap();
+        for _ in 0..2 {
+            assert!(syncs.begin(tempfile::tempfile().unwrap()).is_err());
+            assert!(syncs.end().is_err());
+        }
+    }
+
+    #[test]
+    fn a_snapshot_is_not_taken_before_all_of_it_is_synced() {
+        let dir = tempfile::tempdir().unwrap();
+        let shelf = Shelf::open(dir.path().join("snapshots")).unwrap();
+        let (_reader, file) = pipe();
+        let whole = Part {
+            bytes: 3,
+            crc32c: crc32c::crc32c(b"abc"),
+        };
+        let sink = |file| Sink {
+            draft: shelf.draft().unwrap(),
+            head: Vec::new(),
+            body: Some(Body {
+                manifest: Manifest::new([1; 16], b"marker", vec![whole]),
+                number: 0,
+                file: Some((file, Part::default())),
+                syncs: Syncs::default(),
+            }),
+        };
+        let mut unsynced = sink(file);
+        unsynced.write(b"abc").unwrap();
+        assert!(Box::new(unsynced).finish().is_err());
+        assert!(shelf.current().is_none());
+        let mut synced = sink(tempfile::tempfile().unwrap());
+        synced.write(b"abc").unwrap();
+        assert!(Box::new(synced).finish().is_ok());
+        assert!(shelf.current().is_some());
     }
 }

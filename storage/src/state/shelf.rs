@@ -35,8 +35,10 @@ pub(super) struct Kept {
     pub(super) info: SnapshotInfo,
     /// Renamed when it is installed, so holders find it under their lock only.
     path: Mutex<PathBuf>,
-    /// Received by this process, and the state does not come from it yet.
+    /// Received, and the state does not come from it yet.
     waits: AtomicBool,
+    /// Received and checked by this process, and nobody has tried to install it yet.
+    is_checked: AtomicBool,
     is_dropped: AtomicBool,
 }
 
@@ -45,9 +47,9 @@ impl Kept {
         lock(&self.path).clone()
     }
 
-    /// Was it received by this process, and not installed yet?
-    pub(super) fn waits(&self) -> bool {
-        self.waits.load(Ordering::Relaxed)
+    /// Was it checked as it came? Says so once: what lay on the disk for a while is not trusted.
+    pub(super) fn take_checked(&self) -> bool {
+        self.is_checked.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -84,8 +86,13 @@ impl Draft {
         &self.path
     }
 
-    /// Makes the draft a snapshot: durable, then under its name. Its files are synced already.
-    pub(super) fn finish(self, manifest: Manifest, waits: bool) -> Result<SnapshotInfo, Fault> {
+    /// Makes the draft a snapshot: durable, then under its name. Its files are synced already, and
+    /// those of one that `was_received` checked.
+    pub(super) fn finish(
+        self,
+        manifest: Manifest,
+        was_received: bool,
+    ) -> Result<SnapshotInfo, Fault> {
         let frame = manifest.encode()?;
         let info = manifest.info(frame.len());
         let path = self.shelf.dir.join(name(self.number, &info.id));
@@ -97,7 +104,8 @@ impl Draft {
             manifest,
             info: info.clone(),
             path: Mutex::new(path),
-            waits: AtomicBool::new(waits),
+            waits: AtomicBool::new(was_received),
+            is_checked: AtomicBool::new(was_received),
             is_dropped: AtomicBool::new(false),
         };
         let mut contents = lock(&self.shelf.contents);
@@ -189,7 +197,8 @@ impl Contents {
     /// Lets go of all but the newest and the newest that waits to be installed.
     fn drop_old(&mut self) -> Vec<Arc<Kept>> {
         let newest = self.kept.last_key_value().map(|(number, _)| *number);
-        let waiting = self.kept.iter().rfind(|(_, kept)| kept.waits());
+        let waits = |kept: &Arc<Kept>| kept.waits.load(Ordering::Relaxed);
+        let waiting = self.kept.iter().rfind(|(_, kept)| waits(kept));
         let waiting = waiting.map(|(number, _)| *number);
         let dropped: Vec<u64> = self
             .kept
@@ -241,6 +250,7 @@ fn read_kept(path: &Path) -> Option<Kept> {
         manifest,
         path: Mutex::new(path.to_owned()),
         waits: AtomicBool::new(false),
+        is_checked: AtomicBool::new(false),
         is_dropped: AtomicBool::new(false),
     })
 }
