@@ -1,4 +1,4 @@
-//! Before openraft starts: makes log and state fit each other.
+//! Before openraft starts: has the log confirmed by the disk, and makes log and state fit each other.
 //!
 //! The state can be ahead of the log. An entry is applied as soon as a quorum has synced it, and
 //! this node's own log may not have been among them; the state's write needs no sync to outlive a
@@ -13,6 +13,21 @@ use storage::log::LogStore;
 use crate::codec;
 use crate::snapshot::Durability;
 use crate::types::LogId;
+
+/// Has the disk confirm what the log holds, before openraft tells others that it is there.
+///
+/// A log whose sync failed goes on showing what it took, and so does one that was killed before its
+/// sync. openraft gives a vote that it finds again, and acknowledges entries, without a write.
+///
+/// # Errors
+/// When the disk fails, or did before.
+pub(crate) async fn confirm(log: &dyn LogStore) -> io::Result<()> {
+    match log.held().vote {
+        // All writes are one order: when this one is on the disk, all before it are.
+        Some(vote) => log.save_vote(vote).await,
+        None => Ok(()),
+    }
+}
 
 /// Cuts off entries that stand where the state has others, and takes a snapshot of a state that the
 /// log does not reach.

@@ -49,6 +49,7 @@ pub(crate) async fn open(core: &Arc<Core>) -> Result<(Raft, Ended), String> {
     let (alive, ended) = mpsc::channel(1);
     let bench = Arc::clone(&core.bench);
     let in_words = |error: std::io::Error| error.to_string();
+    fit::confirm(&*core.log).await.map_err(in_words)?;
     snapshot::finish_interrupted(&bench.durability)
         .await
         .map_err(in_words)?;

@@ -5,6 +5,9 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use futures_util::future::join_all;
+use storage::log::LogStore as _;
+use storage::log::memory::{MemoryLog, Syncing};
+use storage::state::memory::MemoryState;
 use transport::memory::{Fault, Link};
 use transport::network::PeerId;
 
@@ -288,6 +291,19 @@ async fn a_replica_whose_disk_fails_stays_stopped_and_says_why() {
     let refused = cluster.node(broken).read(Consistency::Local).await;
     assert!(matches!(refused, Err(Error::Stopped { .. })));
     cluster.say(leader, "and on").await.unwrap();
+}
+
+/// openraft gives the vote that it finds once more without a write.
+#[tokio::test(start_paused = true)]
+#[should_panic(expected = "the disk is gone")]
+async fn a_replica_does_not_start_on_a_vote_that_may_not_be_on_the_disk() {
+    let mut cluster = Cluster::of(1).await;
+    let old = cluster.kill(1).await;
+    let log = MemoryLog::new(Syncing::AtOnce);
+    let vote = old.log.held().vote.unwrap();
+    log.save_vote(vote).await.unwrap();
+    log.fail("the disk is gone");
+    cluster.start_again(old, log, MemoryState::new()).await;
 }
 
 #[tokio::test(start_paused = true)]
