@@ -87,6 +87,14 @@ impl MemoryLog {
         }
     }
 
+    /// Does it still take anything?
+    ///
+    /// # Errors
+    /// Why not: it failed, or was killed.
+    pub fn check(&self) -> io::Result<()> {
+        self.lock().check_end()
+    }
+
     /// The log as a killed process finds it when it starts again; this one fails from now on.
     #[must_use]
     pub fn kill(&self) -> MemoryLog {

@@ -36,8 +36,10 @@ impl SimLog {
         &self.memory
     }
 
-    /// One more write, unless the disk is gone.
+    /// One more write, unless the disk is gone or the log has failed: what a log refuses is not on
+    /// the disk, and no later sync puts it there.
     fn step(&self) -> io::Result<()> {
+        self.memory.check()?;
         self.platter.step().map_err(|why| {
             self.memory.fail(&why);
             io::Error::other(why)
