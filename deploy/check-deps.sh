@@ -25,6 +25,8 @@ install_tool() {
 install_tool cargo-deny "$deny_version"
 install_tool cargo-machete "$machete_version"
 
+# Both look at every platform's crates; the build has fetched this one's only.
+cargo fetch --locked
 cargo deny --locked --offline --all-features check bans licenses sources
 # With metadata, since some crates are imported under another name than their package has.
 cargo machete --with-metadata
