@@ -11,6 +11,7 @@ mod core;
 mod fit;
 mod forward;
 mod health;
+mod life;
 mod log_store;
 mod machine;
 mod membership;

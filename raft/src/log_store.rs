@@ -1,5 +1,4 @@
 //! openraft's log storage over the log seam.
-use std::convert::Infallible;
 use std::fmt::Debug;
 use std::io;
 use std::ops::{Bound, Range, RangeBounds};
@@ -11,15 +10,11 @@ use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
 use openraft::{LogIdOptionExt, OptionalSend};
 use storage::log::LogStore;
-use tokio::sync::mpsc;
 
 use crate::codec;
+use crate::life::Alive;
 use crate::snapshot::Durability;
 use crate::types::{Entry, LogId, Types, Vote};
-
-/// Held by everything that may still touch the stores: when the last one is dropped, the other end
-/// of the channel closes and the stores may be used anew.
-pub(crate) type Alive = mpsc::Sender<Infallible>;
 
 /// Read at once when entries are applied or scanned.
 const SCAN_BYTES: usize = 1 << 20;

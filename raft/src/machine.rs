@@ -20,7 +20,7 @@ use storage::state::StateStore;
 use tokio::sync::broadcast;
 
 use crate::codec;
-use crate::log_store::Alive;
+use crate::life::Alive;
 use crate::options::Room;
 use crate::progress::Progress;
 use crate::replica::Applied;

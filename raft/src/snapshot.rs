@@ -9,10 +9,11 @@ use model::error::Fault;
 use openraft::storage::{RaftSnapshotBuilder, Snapshot};
 use storage::state::{SnapshotInfo, SnapshotSink, StateStore};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use transport::network;
 
 use crate::codec;
-use crate::log_store::Alive;
+use crate::life::Alive;
 use crate::options::Blocking;
 use crate::types::{LogId, SnapshotMeta, Types, index_of};
 
@@ -180,19 +181,26 @@ impl RaftSnapshotBuilder<Types> for Builder {
         let durability = Arc::clone(&self.durability);
         let alive = self.alive.clone();
         let build = move || {
-            // Whoever stops the replica waits for this too.
-            let _alive = alive;
+            // Whoever ends this life waits for this too, and calls it off.
+            let is_wanted = || !alive.is_over();
             if plants::is(plants::PURGED_TOO_EARLY) {
                 return promised(&*durability.state);
             }
             // The log behind a snapshot is purged, so all that the snapshot holds has to survive a
             // power cut in the state as well.
             durability.make()?;
-            durability.state.build_snapshot()
+            durability.state.build_snapshot_while(&is_wanted)
         };
+        let start = Instant::now();
         let info = self.durability.work(build).await?;
+        let elapsed_ms = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
         metrics::counter!("yin_raft_snapshots_built_total").increment(1);
-        tracing::info!(snapshot = info.id, bytes = info.bytes, "snapshot built");
+        tracing::info!(
+            snapshot = info.id,
+            bytes = info.bytes,
+            elapsed_ms,
+            "snapshot built"
+        );
         Ok(snapshot_of(&self.durability, info)?)
     }
 }

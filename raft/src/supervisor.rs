@@ -4,7 +4,6 @@
 //! A replica that keeps dying stays stopped and says why: restarting it for ever would hide a
 //! broken disk.
 use std::collections::{BTreeMap, VecDeque};
-use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,13 +11,13 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use model::id::NodeId;
 use openraft::async_runtime::watch::WatchReceiver;
-use tokio::sync::mpsc;
 use tokio::time::Instant;
 use transport::network::PeerId;
 
 use crate::config::config;
 use crate::core::{Core, Leadership, Running};
 use crate::fit;
+use crate::life::{self, Ended};
 use crate::log_store::Log;
 use crate::machine::Machine;
 use crate::network::Peers;
@@ -37,16 +36,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How often figures that change with every entry are told to those who watch.
 const TELL_EVERY: Duration = Duration::from_millis(50);
 
-/// Closes when nothing touches the stores any more.
-pub(crate) type Ended = mpsc::Receiver<Infallible>;
-
 /// Opens openraft on the stores.
 ///
 /// # Errors
 /// Why it does not open.
 pub(crate) async fn open(core: &Arc<Core>) -> Result<(Raft, Ended), String> {
     let limits = &core.options.limits;
-    let (alive, ended) = mpsc::channel(1);
+    let (alive, ended) = life::life();
     let bench = Arc::clone(&core.bench);
     let in_words = |error: std::io::Error| error.to_string();
     fit::confirm(&*core.log).await.map_err(in_words)?;
@@ -201,7 +197,7 @@ fn call_by_address(core: &Core, known: &mut BTreeMap<NodeId, SocketAddr>) {
 }
 
 /// Shuts openraft down; tells why it ended, and whether it let go of the stores.
-async fn close(raft: Raft, mut ended: Ended) -> (String, bool) {
+async fn close(raft: Raft, ended: Ended) -> (String, bool) {
     let running = raft.metrics().borrow_watched().running_state.clone();
     let why = match running {
         Err(fatal) => fatal.to_string(),
@@ -211,8 +207,7 @@ async fn close(raft: Raft, mut ended: Ended) -> (String, bool) {
         tracing::warn!(%error, "openraft did not shut down cleanly");
     }
     drop(raft);
-    // No message is ever sent: this returns when the last sender is gone.
-    let has_let_go = tokio::time::timeout(LET_GO_WITHIN, ended.recv()).await;
+    let has_let_go = tokio::time::timeout(LET_GO_WITHIN, ended.let_go()).await;
     (why, has_let_go.is_ok())
 }
 

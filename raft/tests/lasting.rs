@@ -1,5 +1,6 @@
 //! What outlives restarts, power cuts and purged logs.
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 use storage::log::LogStore as _;
@@ -9,6 +10,7 @@ use crate::codec;
 use crate::options::{Limits, Options};
 use crate::replica::{Consistency, Error, Role};
 use crate::tests::support::cluster::Cluster;
+use crate::tests::support::shaky::SLOW_BUILD;
 use crate::tests::support::wait::{eventually, until};
 use crate::tests::support::words;
 use crate::types::{Entry, Payload, log_id};
@@ -252,4 +254,27 @@ async fn a_snapshot_that_came_in_before_a_crash_is_installed_at_the_start() {
     assert_eq!(cluster.settled().await.len(), 3);
     cluster.say(old, "and on").await.unwrap();
     assert_eq!(cluster.settled().await.len(), 4);
+}
+
+/// On real time: a build that nobody calls off keeps a thread, and paused time stands still for it.
+#[tokio::test]
+async fn stopping_does_not_wait_for_a_long_snapshot() {
+    let cluster = Cluster::of(1).await;
+    let node = cluster.node(1);
+    node.builds.are_slow.store(true, Ordering::Relaxed);
+    let build = tokio::spawn({
+        let replica = node.replica.clone();
+        async move { replica.snapshot_now().await }
+    });
+    eventually("a build", || async {
+        let is_one_under_way = node.builds.is_one_under_way.load(Ordering::Relaxed);
+        is_one_under_way.then_some(())
+    })
+    .await;
+    let start = Instant::now();
+    node.replica.stop().await;
+    assert!(start.elapsed() < SLOW_BUILD / 4, "{:?}", start.elapsed());
+    assert!(!node.builds.is_one_under_way.load(Ordering::Relaxed));
+    assert!(node.state.current_snapshot().unwrap().is_none());
+    assert!(build.await.unwrap().is_err());
 }

@@ -8,8 +8,9 @@ use storage::owner::Owner;
 use storage::state::memory::MemoryState;
 use storage::state::{RocksState, StateStore};
 use tempfile::TempDir;
-use tokio::sync::{broadcast, mpsc};
+use tokio::sync::broadcast;
 
+use crate::life::life;
 use crate::log_store::Log;
 use crate::machine::{Bench, Machine};
 use crate::options::Blocking;
@@ -18,7 +19,7 @@ use crate::types::Types;
 
 /// The adapters on `log` and `state`.
 fn adapters(log: Arc<dyn LogStore>, state: Arc<dyn StateStore>) -> (Log, Machine) {
-    let (alive, _) = mpsc::channel(1);
+    let (alive, _) = life();
     let bench = Arc::new(Bench {
         durability: Arc::new(Durability::new(Arc::clone(&state), Blocking::Threads)),
         state,

@@ -122,7 +122,16 @@ pub trait StateStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// When the disk fails.
-    fn build_snapshot(&self) -> Result<SnapshotInfo, Fault>;
+    fn build_snapshot(&self) -> Result<SnapshotInfo, Fault> {
+        self.build_snapshot_while(&|| true)
+    }
+
+    /// As [`StateStore::build_snapshot`]. With much data that takes long, so it asks all the while
+    /// whether it still `is_wanted`; if not, it breaks off and nothing of it is kept.
+    ///
+    /// # Errors
+    /// When the disk fails, or nobody wants the snapshot any more.
+    fn build_snapshot_while(&self, is_wanted: &dyn Fn() -> bool) -> Result<SnapshotInfo, Fault>;
 
     /// The newest complete snapshot, built or received; survives restarts.
     ///

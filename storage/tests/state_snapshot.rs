@@ -1,6 +1,6 @@
 //! Snapshots: whole or not at all, on the way, on the disk and in the state.
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -173,6 +173,34 @@ fn refuses(
     assert!(receive(state, &stream, piece).is_err());
     assert_eq!(all(&state.read().unwrap()), before);
     assert_eq!(state.current_snapshot().unwrap(), Some(built));
+}
+
+#[test]
+fn a_snapshot_that_nobody_wants_any_more_is_broken_off_and_leaves_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let disk = RocksState::create(dir.path(), &owner(1), options()).unwrap();
+    let memory = MemoryState::new();
+    let states: [&dyn StateStore; 2] = [&disk, &memory];
+    fill(&disk, 1, 1000);
+    fill(&memory, 1, 1000);
+    for state in states {
+        let error = state.build_snapshot_while(&|| false).unwrap_err();
+        assert!(error.to_string().contains("nobody wants"), "{error}");
+    }
+    // After it had begun to write.
+    let asked = AtomicU64::new(0);
+    let is_wanted = || asked.fetch_add(1, Ordering::Relaxed) < 3;
+    disk.build_snapshot_while(&is_wanted).unwrap_err();
+    assert_eq!(asked.load(Ordering::Relaxed), 4, "it goes on after a no");
+    for state in states {
+        assert_eq!(state.current_snapshot().unwrap(), None);
+    }
+    let left = std::fs::read_dir(dir.path().join("snapshots")).unwrap();
+    assert_eq!(left.count(), 0);
+    for state in states {
+        let built = state.build_snapshot_while(&|| true).unwrap();
+        assert_eq!(state.current_snapshot().unwrap(), Some(built));
+    }
 }
 
 #[test]

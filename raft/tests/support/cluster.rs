@@ -13,7 +13,7 @@ use transport::network::{Network, PeerId};
 
 use super::clock::TestClock;
 use super::lossy::Lossy;
-use super::shaky::Shaky;
+use super::shaky::{Builds, Shaky};
 use super::wait::{eventually, until};
 use super::words;
 use crate::options::{Options, Parts, Room};
@@ -29,6 +29,7 @@ pub(crate) struct Node {
     pub(crate) state: Arc<MemoryState>,
     /// Of the next commits, this many fail.
     pub(crate) failures: Arc<AtomicU64>,
+    pub(crate) builds: Arc<Builds>,
     pub(crate) clock: Arc<TestClock>,
     pub(crate) is_low: Arc<AtomicBool>,
     pub(crate) network: Arc<Lossy>,
@@ -229,6 +230,7 @@ async fn start(hub: &Hub, options: Options, log: MemoryLog, old: Option<Node>) -
         None => (Arc::default(), Arc::new(TestClock::new()), Arc::default()),
     };
     let failures = Arc::<AtomicU64>::default();
+    let builds = Arc::<Builds>::default();
     let room: Room = {
         let is_low = Arc::clone(&is_low);
         Arc::new(move || is_low.load(Ordering::Relaxed))
@@ -239,6 +241,7 @@ async fn start(hub: &Hub, options: Options, log: MemoryLog, old: Option<Node>) -
         state: Arc::new(Shaky {
             inner: Arc::clone(&state),
             failures: Arc::clone(&failures),
+            builds: Arc::clone(&builds),
         }),
         clock: Arc::clone(&clock) as Arc<dyn crate::clock::Clock>,
         room: Some(room),
@@ -250,6 +253,7 @@ async fn start(hub: &Hub, options: Options, log: MemoryLog, old: Option<Node>) -
         log,
         state,
         failures,
+        builds,
         clock,
         is_low,
         network,

@@ -1,7 +1,8 @@
 //! A state that fails to commit a few times, as a disk with a bad moment does: the last of them as
-//! a fault, the one before as a panic.
+//! a fault, the one before as a panic. Its snapshots may take as long as those of much data.
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use model::error::Fault;
@@ -12,6 +13,28 @@ use storage::state::{Reading, SnapshotInfo, SnapshotSink, StateStore};
 pub(crate) struct Shaky {
     pub(crate) inner: Arc<MemoryState>,
     pub(crate) failures: Arc<AtomicU64>,
+    pub(crate) builds: Arc<Builds>,
+}
+
+/// How long a snapshot that is still wanted takes, should it be slow.
+pub(crate) const SLOW_BUILD: Duration = Duration::from_secs(20);
+
+/// What a test wants of building snapshots, and sees of it.
+#[derive(Default)]
+pub(crate) struct Builds {
+    pub(crate) are_slow: AtomicBool,
+    pub(crate) is_one_under_way: AtomicBool,
+}
+
+impl Builds {
+    fn build(&self, is_wanted: &dyn Fn() -> bool) {
+        let end = Instant::now() + SLOW_BUILD;
+        self.is_one_under_way.store(true, Ordering::Relaxed);
+        while self.are_slow.load(Ordering::Relaxed) && is_wanted() && Instant::now() < end {
+            std::thread::yield_now();
+        }
+        self.is_one_under_way.store(false, Ordering::Relaxed);
+    }
 }
 
 impl StateStore for Shaky {
@@ -32,8 +55,9 @@ impl StateStore for Shaky {
     fn make_durable(&self) -> Result<Bytes, Fault> {
         self.inner.make_durable()
     }
-    fn build_snapshot(&self) -> Result<SnapshotInfo, Fault> {
-        self.inner.build_snapshot()
+    fn build_snapshot_while(&self, is_wanted: &dyn Fn() -> bool) -> Result<SnapshotInfo, Fault> {
+        self.builds.build(is_wanted);
+        self.inner.build_snapshot_while(is_wanted)
     }
     fn current_snapshot(&self) -> Result<Option<SnapshotInfo>, Fault> {
         self.inner.current_snapshot()

@@ -19,8 +19,15 @@ use super::{SnapshotInfo, key, options};
 const READAHEAD_BYTES: usize = 2 << 20;
 const COPY_BYTES: usize = 1 << 20;
 
-/// Writes what `view` sees as a new snapshot.
-pub(super) fn build(inner: &Inner, view: &RocksView) -> Result<SnapshotInfo, Fault> {
+/// So many pairs, a fraction of a millisecond, and it is asked whether the snapshot is wanted.
+const ASK_EVERY: usize = 256;
+
+/// Writes what `view` sees as a new snapshot, as long as it `is_wanted`.
+pub(super) fn build(
+    inner: &Inner,
+    view: &RocksView,
+    is_wanted: &dyn Fn() -> bool,
+) -> Result<SnapshotInfo, Fault> {
     let draft = inner.shelf.draft()?;
     let record = view.record()?;
     let first = Record {
@@ -28,7 +35,7 @@ pub(super) fn build(inner: &Inner, view: &RocksView) -> Result<SnapshotInfo, Fau
         commits: 0,
         marker: record.marker,
     };
-    let files = write_files(inner, view, &first, draft.path())?;
+    let files = write_files(inner, view, &first, draft.path(), is_wanted)?;
     let manifest = Manifest::new(first.lineage, &first.marker, files);
     draft.finish(manifest, false)
 }
@@ -48,6 +55,7 @@ fn write_files(
     view: &RocksView,
     first: &Record,
     dir: &Path,
+    is_wanted: &dyn Fn() -> bool,
 ) -> Result<Vec<Part>, Fault> {
     let options = options::of_snapshot_files()?;
     let bytes_aim = file_bytes_aim(inner)?;
@@ -55,7 +63,10 @@ fn write_files(
     let mut begin = key::RECORD.to_vec();
     let mut writer = begin_file(&options, dir, files.len())?;
     put(&mut writer, key::RECORD, &first.encode())?;
-    for pair in all_pairs(view) {
+    for (number, pair) in all_pairs(view).enumerate() {
+        if number % ASK_EVERY == 0 && !is_wanted() {
+            return Err(no_longer_wanted());
+        }
         let (key, value) = pair.map_err(|error| fault("the state cannot be read", &error))?;
         if key::is_left_out(&key) {
             continue;
@@ -71,6 +82,11 @@ fn write_files(
     end_file(writer, &begin, key::END)?;
     files.push(settle_file(&dir.join(stream::file_name(files.len())))?);
     Ok(files)
+}
+
+/// Why a build ended early.
+pub(super) fn no_longer_wanted() -> Fault {
+    Fault("nobody wants the snapshot any more".to_owned())
 }
 
 /// Few files even of a large state: see [`options::SNAPSHOT_FILES`].

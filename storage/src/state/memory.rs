@@ -13,6 +13,7 @@ use model::overlay::Changes;
 use model::view::Pair;
 use sha2::{Digest as _, Sha256};
 
+use super::build::no_longer_wanted;
 use super::rocks::lock;
 use super::versions::{VersionView, Versions};
 use super::{Reading, SnapshotInfo, SnapshotSink, StateStore, key};
@@ -143,8 +144,11 @@ impl StateStore for MemoryState {
         Ok(inner.marker.clone())
     }
 
-    fn build_snapshot(&self) -> Result<SnapshotInfo, Fault> {
+    fn build_snapshot_while(&self, is_wanted: &dyn Fn() -> bool) -> Result<SnapshotInfo, Fault> {
         let mut inner = self.alive()?;
+        if !is_wanted() {
+            return Err(no_longer_wanted());
+        }
         inner.make_durable();
         let mut pairs = {
             let versions = lock(&inner.versions);

@@ -291,12 +291,12 @@ impl StateStore for RocksState {
         self.inner.make_durable()
     }
 
-    fn build_snapshot(&self) -> Result<SnapshotInfo, Fault> {
+    fn build_snapshot_while(&self, is_wanted: &dyn Fn() -> bool) -> Result<SnapshotInfo, Fault> {
         let inner = &*self.inner;
         let _one = lock(&inner.building);
         let view = inner.shared_view()?.1;
         inner.make_durable()?;
-        build::build(inner, &view)
+        build::build(inner, &view, is_wanted)
     }
 
     fn current_snapshot(&self) -> Result<Option<SnapshotInfo>, Fault> {

@@ -102,9 +102,9 @@ impl StateStore for SimState {
         Ok(marker)
     }
 
-    fn build_snapshot(&self) -> Result<SnapshotInfo, Fault> {
+    fn build_snapshot_while(&self, is_wanted: &dyn Fn() -> bool) -> Result<SnapshotInfo, Fault> {
         self.step()?;
-        let info = self.memory.build_snapshot()?;
+        let info = self.memory.build_snapshot_while(is_wanted)?;
         self.note_durable(&info.marker)?;
         Ok(info)
     }
