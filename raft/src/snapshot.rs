@@ -1,5 +1,5 @@
-//! Snapshots: what the state must be before the log behind it may go, when one is due, and how one
-//! is taken in from a leader.
+//! Snapshots: what the state must be before the log behind it may go, which of them stay, and how
+//! one is taken in from a leader.
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -89,14 +89,49 @@ impl Durability {
         }
     }
 
-    /// The newest snapshot on this disk.
+    /// The current snapshot, see [`Durability::furthest`].
     ///
     /// # Errors
     /// When the disk fails.
     pub(crate) async fn current(self: &Arc<Self>) -> io::Result<Option<SnapshotOf>> {
-        let state = Arc::clone(&self.state);
-        let current = self.work(move || state.current_snapshot()).await?;
-        Ok(current.map(|info| snapshot_of(self, info)).transpose()?)
+        let this = Arc::clone(self);
+        let furthest = self.work(move || this.furthest()).await?;
+        let current = furthest.map(|held| snapshot_of(self, held.info));
+        Ok(current.transpose()?)
+    }
+
+    /// All snapshots on this disk, the last begun last.
+    fn held(&self) -> Result<Vec<Held>, Fault> {
+        let held = self.state.snapshots()?.into_iter().map(|info| {
+            let reach = codec::decode_marker(&info.marker)?.last_log_id;
+            Ok(Held { info, reach })
+        });
+        held.collect()
+    }
+
+    /// The current snapshot: the one that reaches furthest. One that was long under way may come in
+    /// after another was built that reaches further, and the log behind that one is gone by then.
+    fn furthest(&self) -> Result<Option<Held>, Fault> {
+        Ok(self.held()?.into_iter().max_by_key(|held| held.reach))
+    }
+
+    /// Lets go of the snapshots that nothing needs any more.
+    fn tidy(&self) -> Result<(), Fault> {
+        let held = self.held()?;
+        for old in superfluous(&held, self.applied()?) {
+            self.state.drop_snapshot(&old.info.id)?;
+        }
+        Ok(())
+    }
+
+    /// Builds a snapshot of all that is applied, as long as it `is_wanted`.
+    fn build(&self, is_wanted: &dyn Fn() -> bool) -> Result<SnapshotInfo, Fault> {
+        // The log behind a snapshot is purged, so all that the snapshot holds has to survive a
+        // power cut in the state as well.
+        self.make()?;
+        let info = self.state.build_snapshot_while(is_wanted)?;
+        self.tidy()?;
+        Ok(info)
     }
 
     /// Makes all that is applied durable; gives the index.
@@ -105,11 +140,8 @@ impl Durability {
         let durable = codec::marker_index(&marker)?;
         // A snapshot that was received and is not yet installed is durable as well: a start
         // installs it before it looks at the log.
-        let held = match self.state.current_snapshot()? {
-            Some(info) => codec::marker_index(&info.marker)?,
-            None => 0,
-        };
-        let durable = durable.max(held);
+        let held = self.furthest()?.and_then(|held| held.reach);
+        let durable = durable.max(index_of(held.as_ref()));
         self.note(durable);
         Ok(durable)
     }
@@ -121,15 +153,11 @@ impl Durability {
 
     /// Takes a snapshot that reaches to `applied`, unless there is one.
     pub(crate) fn cover(&self, applied: LogId) -> Result<(), Fault> {
-        let held = match self.state.current_snapshot()? {
-            Some(info) => codec::decode_marker(&info.marker)?.last_log_id,
-            None => None,
-        };
+        let held = self.furthest()?.and_then(|held| held.reach);
         if held >= Some(applied) {
             return Ok(());
         }
-        self.make()?;
-        self.state.build_snapshot().map(drop)
+        self.build(&|| true).map(drop)
     }
 
     /// Replaces the state by `snapshot`.
@@ -150,8 +178,28 @@ impl Durability {
         }
         let meta = codec::decode_marker(&self.state.read()?.marker)?;
         self.note(index_of(meta.last_log_id.as_ref()));
+        self.tidy()?;
         Ok(meta)
     }
+}
+
+/// A snapshot on this disk, and the last entry in it.
+struct Held {
+    info: SnapshotInfo,
+    reach: Option<LogId>,
+}
+
+/// Those of the snapshots `held`, the last begun last, that nothing needs when so much is `applied`:
+/// all but the one that reaches furthest, and the last of those beyond `applied`, which may be about
+/// to be installed.
+fn superfluous(held: &[Held], applied: Option<LogId>) -> impl Iterator<Item = &Held> {
+    let numbered = || held.iter().enumerate();
+    let furthest = numbered().max_by_key(|(_, held)| held.reach);
+    let coming = numbered().rfind(|(_, held)| held.reach > applied);
+    let needed = [furthest, coming].map(|needed| needed.map(|(number, _)| number));
+    numbered()
+        .filter(move |(number, _)| !needed.contains(&Some(*number)))
+        .map(|(_, held)| held)
 }
 
 /// The snapshot `info` of this disk, as openraft wants it.
@@ -186,10 +234,7 @@ impl RaftSnapshotBuilder<Types> for Builder {
             if plants::is(plants::PURGED_TOO_EARLY) {
                 return promised(&*durability.state);
             }
-            // The log behind a snapshot is purged, so all that the snapshot holds has to survive a
-            // power cut in the state as well.
-            durability.make()?;
-            durability.state.build_snapshot_while(&is_wanted)
+            durability.build(&is_wanted)
         };
         let start = Instant::now();
         let info = self.durability.work(build).await?;
@@ -224,12 +269,11 @@ fn promised(state: &dyn StateStore) -> Result<SnapshotInfo, Fault> {
 pub(crate) async fn finish_interrupted(durability: &Arc<Durability>) -> io::Result<()> {
     let this = Arc::clone(durability);
     let install = move || {
-        let Some(info) = this.state.current_snapshot()? else {
+        let Some(Held { info, reach }) = this.furthest()? else {
             return Ok(());
         };
-        let held = codec::decode_marker(&info.marker)?.last_log_id;
-        if held <= this.applied()? {
-            return Ok(());
+        if reach <= this.applied()? {
+            return this.tidy();
         }
         tracing::info!(
             snapshot = info.id,
@@ -251,7 +295,7 @@ const WRITE_BYTES: usize = 1 << 20;
 /// In words for the sender, when the transfer broke off, the disk failed or the snapshot is not
 /// the one announced.
 pub(crate) async fn receive(
-    durability: &Durability,
+    durability: &Arc<Durability>,
     marker: Bytes,
     bytes: u64,
     mut chunks: mpsc::Receiver<Result<Bytes, network::Error>>,
@@ -275,7 +319,12 @@ pub(crate) async fn receive(
         }
     }
     sink = write(durability, sink, gathered).await.map_err(in_words)?;
-    let finish = move || sink.finish();
+    let state = Arc::clone(durability);
+    let finish = move || {
+        let info = sink.finish()?;
+        state.tidy()?;
+        Ok(info)
+    };
     let info = durability.work(finish).await.map_err(in_words)?;
     if info.marker != marker || info.bytes != bytes {
         return Err("what arrived is not the snapshot that was announced".to_owned());

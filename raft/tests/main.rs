@@ -9,5 +9,6 @@ mod lasting;
 mod members;
 mod on_disk;
 mod reading;
+mod snapshots;
 mod suite;
 pub(crate) mod support;

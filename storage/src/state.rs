@@ -118,7 +118,7 @@ pub trait StateStore: Send + Sync + 'static {
     /// When the disk fails.
     fn make_durable(&self) -> Result<Bytes, Fault>;
 
-    /// Writes a snapshot of what is committed now, durable, and keeps it as the current one.
+    /// Writes a snapshot of what is committed now, durable, and keeps it.
     ///
     /// # Errors
     /// When the disk fails.
@@ -133,11 +133,19 @@ pub trait StateStore: Send + Sync + 'static {
     /// When the disk fails, or nobody wants the snapshot any more.
     fn build_snapshot_while(&self, is_wanted: &dyn Fn() -> bool) -> Result<SnapshotInfo, Fault>;
 
-    /// The newest complete snapshot, built or received; survives restarts.
+    /// The complete snapshots on this disk, built or received, in the order in which they were begun.
+    /// They survive restarts. Each stays until [`StateStore::drop_snapshot`]: which of them reach
+    /// furthest is in their markers, and those are read above.
     ///
     /// # Errors
     /// When the disk fails.
-    fn current_snapshot(&self) -> Result<Option<SnapshotInfo>, Fault>;
+    fn snapshots(&self) -> Result<Vec<SnapshotInfo>, Fault>;
+
+    /// Lets go of the snapshot `id`, if it is there. Who reads it reads it to its end.
+    ///
+    /// # Errors
+    /// When the disk fails.
+    fn drop_snapshot(&self, id: &str) -> Result<(), Fault>;
 
     /// The stream of the snapshot `id` in chunks of at most 1 MiB. The snapshot is kept until the
     /// iterator is dropped.
@@ -155,8 +163,7 @@ pub trait StateStore: Send + Sync + 'static {
     /// When the disk fails.
     fn receive_snapshot(&self) -> Result<Box<dyn SnapshotSink>, Fault>;
 
-    /// Replaces the whole state by the snapshot `id`, atomically and durably; it becomes the
-    /// current one.
+    /// Replaces the whole state by the snapshot `id`, atomically and durably.
     ///
     /// # Errors
     /// When the disk fails; then the state is the old one.

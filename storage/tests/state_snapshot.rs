@@ -61,7 +61,7 @@ fn round_trip(source: &impl StateStore, target: &impl StateStore, piece: usize) 
     fill(target, 2, 2000);
     let built = source.build_snapshot().unwrap();
     assert_eq!(built.marker, "generation 1");
-    assert_eq!(source.current_snapshot().unwrap(), Some(built.clone()));
+    assert_eq!(source.snapshots().unwrap(), std::slice::from_ref(&built));
     fill(source, 3, 10);
     let stream = stream_of(source, &built.id);
     assert_eq!(stream.len() as u64, built.bytes);
@@ -81,7 +81,7 @@ fn round_trip(source: &impl StateStore, target: &impl StateStore, piece: usize) 
         (marker.as_ref(), pairs.len()),
         (b"generation 2".as_slice(), 2000)
     );
-    assert_eq!(target.current_snapshot().unwrap(), Some(built.clone()));
+    assert_eq!(target.snapshots().unwrap(), std::slice::from_ref(&built));
     assert_eq!(stream_of(target, &built.id), stream, "it goes on to others");
     fill(target, 4, 1);
     assert_eq!(
@@ -99,12 +99,12 @@ fn a_snapshot_replaces_everything_on_disk() {
         let (source, target) = (create(&format!("s{number}")), create(&format!("t{number}")));
         round_trip(&source, &target, piece);
         let shown = all(&target.read().unwrap());
-        let current = target.current_snapshot().unwrap();
+        let held = target.snapshots().unwrap();
         drop(target);
         let target = dir.path().join(format!("t{number}"));
         let target = RocksState::open(&target, &owner(1), options()).unwrap();
         assert_eq!(all(&target.read().unwrap()), shown);
-        assert_eq!(target.current_snapshot().unwrap(), current);
+        assert_eq!(target.snapshots().unwrap(), held);
     }
 }
 
@@ -172,7 +172,7 @@ fn refuses(
     let before = all(&state.read().unwrap());
     assert!(receive(state, &stream, piece).is_err());
     assert_eq!(all(&state.read().unwrap()), before);
-    assert_eq!(state.current_snapshot().unwrap(), Some(built));
+    assert_eq!(state.snapshots().unwrap(), [built]);
 }
 
 #[test]
@@ -193,13 +193,13 @@ fn a_snapshot_that_nobody_wants_any_more_is_broken_off_and_leaves_nothing() {
     disk.build_snapshot_while(&is_wanted).unwrap_err();
     assert_eq!(asked.load(Ordering::Relaxed), 4, "it goes on after a no");
     for state in states {
-        assert_eq!(state.current_snapshot().unwrap(), None);
+        assert_eq!(state.snapshots().unwrap(), []);
     }
     let left = std::fs::read_dir(dir.path().join("snapshots")).unwrap();
     assert_eq!(left.count(), 0);
     for state in states {
         let built = state.build_snapshot_while(&|| true).unwrap();
-        assert_eq!(state.current_snapshot().unwrap(), Some(built));
+        assert_eq!(state.snapshots().unwrap(), [built]);
     }
 }
 
@@ -291,7 +291,7 @@ fn readers_see_the_old_or_the_new_state_and_nothing_between() {
 }
 
 #[test]
-fn old_snapshots_go_but_not_while_they_are_read_or_wait() {
+fn snapshots_stay_until_they_are_dropped_and_nobody_reads_them() {
     let dir = tempfile::tempdir().unwrap();
     let state = RocksState::create(&dir.path().join("s"), &owner(1), options()).unwrap();
     let other = RocksState::create(&dir.path().join("t"), &owner(2), options()).unwrap();
@@ -307,6 +307,9 @@ fn old_snapshots_go_but_not_while_they_are_read_or_wait() {
     let mut read = reading.next().unwrap().unwrap().to_vec();
     fill(&state, 2, 10);
     let second = state.build_snapshot().unwrap();
+    assert_eq!(state.snapshots().unwrap(), [first.clone(), second.clone()]);
+    state.drop_snapshot(&first.id).unwrap();
+    assert_eq!(state.snapshots().unwrap(), std::slice::from_ref(&second));
     assert_eq!(kept(), 2);
     assert!(
         state.snapshot_chunks(&first.id).is_err(),
@@ -317,23 +320,29 @@ fn old_snapshots_go_but_not_while_they_are_read_or_wait() {
     }
     assert_eq!(read, whole);
     assert_eq!(kept(), 1, "its reader was the last");
-    // One that is received stays until it is installed, though newer ones are built.
+    // All that come in stay, also over a restart, until they are let go.
     fill(&other, 3, 10);
     let theirs = other.build_snapshot().unwrap();
-    receive(&state, &stream_of(&other, &theirs.id), 4096).unwrap();
-    assert_eq!(state.current_snapshot().unwrap().unwrap().id, theirs.id);
+    let stream = stream_of(&other, &theirs.id);
+    receive(&state, &stream, 4096).unwrap();
     fill(&state, 4, 10);
     let third = state.build_snapshot().unwrap();
-    assert_eq!(kept(), 2);
-    assert_eq!(state.current_snapshot().unwrap().unwrap().id, third.id);
+    let held = [second.clone(), theirs.clone(), third.clone()];
+    assert_eq!(state.snapshots().unwrap(), held);
+    drop(state);
+    let state = RocksState::open(&dir.path().join("s"), &owner(1), options()).unwrap();
+    assert_eq!(state.snapshots().unwrap(), held);
     state.install_snapshot(&theirs.id).unwrap();
-    assert_eq!(kept(), 1);
-    assert_eq!(state.current_snapshot().unwrap().unwrap().id, theirs.id);
-    assert!(state.snapshot_chunks(&second.id).is_err());
-    // The same again: it is there twice for a while.
-    receive(&state, &stream_of(&other, &theirs.id), 4096).unwrap();
-    state.install_snapshot(&theirs.id).unwrap();
-    assert_eq!(kept(), 1);
+    assert_eq!(state.snapshots().unwrap(), held);
+    // The same again: it is there once, and begun last.
+    receive(&state, &stream, 4096).unwrap();
+    assert_eq!(state.snapshots().unwrap(), [second, third, theirs]);
+    assert_eq!(kept(), 3);
+    for snapshot in state.snapshots().unwrap() {
+        state.drop_snapshot(&snapshot.id).unwrap();
+    }
+    state.drop_snapshot("none").unwrap();
+    assert_eq!(kept(), 0);
 }
 
 #[test]
@@ -363,7 +372,7 @@ fn what_is_unfinished_is_removed_when_the_state_is_opened() {
     crate::tools::copy_dir(&whole, &torn);
     std::fs::write(torn.join("000000.sst"), b"half").unwrap();
     let state = RocksState::open(dir.path(), &owner(1), options()).unwrap();
-    assert_eq!(state.current_snapshot().unwrap(), Some(built));
+    assert_eq!(state.snapshots().unwrap(), [built]);
     assert_eq!(std::fs::read_dir(&snapshots).unwrap().count(), 1);
 }
 

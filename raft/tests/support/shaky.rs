@@ -59,8 +59,11 @@ impl StateStore for Shaky {
         self.builds.build(is_wanted);
         self.inner.build_snapshot_while(is_wanted)
     }
-    fn current_snapshot(&self) -> Result<Option<SnapshotInfo>, Fault> {
-        self.inner.current_snapshot()
+    fn snapshots(&self) -> Result<Vec<SnapshotInfo>, Fault> {
+        self.inner.snapshots()
+    }
+    fn drop_snapshot(&self, id: &str) -> Result<(), Fault> {
+        self.inner.drop_snapshot(id)
     }
     fn snapshot_chunks(
         &self,

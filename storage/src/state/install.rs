@@ -42,7 +42,6 @@ pub(super) fn install(inner: &Inner, id: &str) -> Result<(), Fault> {
     inner.forget_view();
     drop(committed);
     drop(durable);
-    inner.shelf.promote(&kept)?;
     // Where nothing lay, the files cover nothing that could be dropped.
     if !was_empty {
         inner.compact_later();
@@ -70,7 +69,7 @@ fn clear(inner: &Inner) -> Result<(), Fault> {
 
 /// What lay on the disk for a while is not trusted again.
 fn verify(kept: &Kept) -> Result<(), Fault> {
-    let dir = kept.path();
+    let dir = &kept.path;
     for (number, expected) in kept.manifest.files.iter().enumerate() {
         let found = File::open(dir.join(stream::file_name(number)))
             .and_then(build::checksum)
@@ -88,7 +87,7 @@ fn verify(kept: &Kept) -> Result<(), Fault> {
 /// RocksDB takes the files for itself. It gets links, since the snapshot is still to be sent.
 fn ingest(inner: &Inner, kept: &Kept) -> Result<(), Fault> {
     let links = inner.shelf.temporary(PURPOSE)?;
-    let dir = kept.path();
+    let dir = &kept.path;
     let mut paths = Vec::new();
     for number in 0..kept.manifest.files.len() {
         let name = stream::file_name(number);

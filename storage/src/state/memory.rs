@@ -34,7 +34,7 @@ struct Inner {
     durable_marker: Bytes,
     /// The markers of the versions that are not durable yet.
     markers: BTreeMap<u64, Bytes>,
-    /// The newest last; those that wait for their installation are marked.
+    /// The newest last. No two have the same id.
     snapshots: Vec<Snapshot>,
     end: Option<String>,
 }
@@ -43,7 +43,6 @@ struct Inner {
 struct Snapshot {
     info: SnapshotInfo,
     stream: Bytes,
-    waits: bool,
 }
 
 impl MemoryState {
@@ -160,9 +159,15 @@ impl StateStore for MemoryState {
         Ok(inner.keep(snapshot))
     }
 
-    fn current_snapshot(&self) -> Result<Option<SnapshotInfo>, Fault> {
+    fn snapshots(&self) -> Result<Vec<SnapshotInfo>, Fault> {
         let inner = self.alive()?;
-        Ok(inner.snapshots.last().map(|newest| newest.info.clone()))
+        let kept = inner.snapshots.iter();
+        Ok(kept.map(|kept| kept.info.clone()).collect())
+    }
+
+    fn drop_snapshot(&self, id: &str) -> Result<(), Fault> {
+        self.alive()?.snapshots.retain(|kept| kept.info.id != id);
+        Ok(())
     }
 
     fn snapshot_chunks(
@@ -186,14 +191,11 @@ impl StateStore for MemoryState {
 
     fn install_snapshot(&self, id: &str) -> Result<(), Fault> {
         let mut inner = self.alive()?;
-        let mut snapshot = inner.find(id)?;
+        let snapshot = inner.find(id)?;
         let (_, pairs) = decode(&snapshot.stream)?;
         lock(&inner.versions).replace(pairs);
-        inner.marker = snapshot.info.marker.clone();
+        inner.marker = snapshot.info.marker;
         inner.make_durable();
-        inner.snapshots.retain(|other| other.info.id != id);
-        snapshot.waits = false;
-        inner.keep(snapshot);
         Ok(())
     }
 }
@@ -208,24 +210,16 @@ impl Inner {
     }
 
     fn find(&self, id: &str) -> Result<Snapshot, Fault> {
-        let mut newest_first = self.snapshots.iter().rev();
-        newest_first
-            .find(|snapshot| snapshot.info.id == id)
+        let mut kept = self.snapshots.iter();
+        kept.find(|snapshot| snapshot.info.id == id)
             .cloned()
             .ok_or_else(|| Fault(format!("there is no snapshot {id}")))
     }
 
-    /// Keeps a snapshot as the newest; besides it, the newest that waits.
     fn keep(&mut self, snapshot: Snapshot) -> SnapshotInfo {
         let info = snapshot.info.clone();
+        self.snapshots.retain(|kept| kept.info.id != info.id);
         self.snapshots.push(snapshot);
-        let newest = self.snapshots.len() - 1;
-        let waiting = self.snapshots.iter().rposition(|kept| kept.waits);
-        let mut at = 0..;
-        self.snapshots.retain(|_| {
-            let at = at.next();
-            at == Some(newest) || at == waiting
-        });
         info
     }
 }
@@ -243,8 +237,7 @@ impl SnapshotSink for Sink {
     }
 
     fn finish(self: Box<Self>) -> Result<SnapshotInfo, Fault> {
-        let (mut snapshot, _) = decode(&self.stream)?;
-        snapshot.waits = true;
+        let (snapshot, _) = decode(&self.stream)?;
         let mut inner = self.state.alive()?;
         Ok(inner.keep(snapshot))
     }
@@ -276,7 +269,6 @@ fn decode(stream: &[u8]) -> Result<(Snapshot, Vec<Pair>), Fault> {
             bytes: stream.len() as u64,
         },
         stream: Bytes::copy_from_slice(stream),
-        waits: false,
     };
     Ok((snapshot, pairs))
 }

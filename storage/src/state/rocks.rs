@@ -299,8 +299,13 @@ impl StateStore for RocksState {
         build::build(inner, &view, is_wanted)
     }
 
-    fn current_snapshot(&self) -> Result<Option<SnapshotInfo>, Fault> {
-        Ok(self.inner.shelf.current())
+    fn snapshots(&self) -> Result<Vec<SnapshotInfo>, Fault> {
+        Ok(self.inner.shelf.list())
+    }
+
+    fn drop_snapshot(&self, id: &str) -> Result<(), Fault> {
+        self.inner.shelf.drop_kept(id);
+        Ok(())
     }
 
     fn snapshot_chunks(

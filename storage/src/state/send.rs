@@ -23,7 +23,7 @@ pub(super) struct Chunks {
 
 impl Chunks {
     pub(super) fn of(kept: Arc<Kept>) -> Result<Chunks, Fault> {
-        let dir = kept.path();
+        let dir = &kept.path;
         let parts = kept.manifest.files.iter().enumerate().rev();
         let files = parts.map(|(number, part)| {
             File::open(dir.join(stream::file_name(number))).map(|file| (file, part.bytes))

@@ -1,4 +1,4 @@
-//! The snapshots on this disk: the newest complete one, those being read, those not yet installed.
+//! The snapshots on this disk: the complete ones, and dropped ones that are still being read.
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io;
@@ -24,7 +24,7 @@ pub(super) struct Shelf {
 
 #[derive(Default)]
 struct Contents {
-    /// By when they came; the last one is the newest.
+    /// By when they were begun. No two have the same id.
     kept: BTreeMap<u64, Arc<Kept>>,
     next: u64,
 }
@@ -33,20 +33,13 @@ struct Contents {
 pub(super) struct Kept {
     pub(super) manifest: Manifest,
     pub(super) info: SnapshotInfo,
-    /// Renamed when it is installed, so holders find it under their lock only.
-    path: Mutex<PathBuf>,
-    /// Received, and the state does not come from it yet.
-    waits: AtomicBool,
+    pub(super) path: PathBuf,
     /// Received and checked by this process, and nobody has tried to install it yet.
     is_checked: AtomicBool,
     is_dropped: AtomicBool,
 }
 
 impl Kept {
-    pub(super) fn path(&self) -> PathBuf {
-        lock(&self.path).clone()
-    }
-
     /// Was it checked as it came? Says so once: what lay on the disk for a while is not trusted.
     pub(super) fn take_checked(&self) -> bool {
         self.is_checked.swap(false, Ordering::Relaxed)
@@ -56,7 +49,7 @@ impl Kept {
 impl Drop for Kept {
     fn drop(&mut self) {
         if self.is_dropped.load(Ordering::Relaxed)
-            && let Err(error) = fs::remove_dir_all(self.path())
+            && let Err(error) = fs::remove_dir_all(&self.path)
         {
             tracing::warn!(%error, "an old snapshot stays for now");
         }
@@ -103,22 +96,17 @@ impl Draft {
         let kept = Kept {
             manifest,
             info: info.clone(),
-            path: Mutex::new(path),
-            waits: AtomicBool::new(was_received),
+            path,
             is_checked: AtomicBool::new(was_received),
             is_dropped: AtomicBool::new(false),
         };
-        let mut contents = lock(&self.shelf.contents);
-        contents.kept.insert(self.number, Arc::new(kept));
-        let dropped = contents.drop_old();
-        drop(contents);
-        drop(dropped);
+        self.shelf.keep(self.number, kept);
         Ok(info)
     }
 }
 
 impl Shelf {
-    /// Opens the directory; removes what is unfinished, and all but the newest.
+    /// Opens the directory; removes what is unfinished.
     pub(super) fn open(dir: PathBuf) -> Result<Shelf, Fault> {
         let contents =
             read_dir(&dir).map_err(|error| fault("snapshots cannot be listed", &error))?;
@@ -128,23 +116,33 @@ impl Shelf {
         })
     }
 
-    pub(super) fn current(&self) -> Option<SnapshotInfo> {
+    pub(super) fn list(&self) -> Vec<SnapshotInfo> {
         let contents = lock(&self.contents);
-        let newest = contents.kept.last_key_value();
-        newest.map(|(_, kept)| kept.info.clone())
+        let kept = contents.kept.values();
+        kept.map(|kept| kept.info.clone()).collect()
+    }
+
+    fn keep(&self, number: u64, kept: Kept) {
+        let replaced = lock(&self.contents).keep(number, kept);
+        drop(replaced);
+    }
+
+    /// Lets go of a snapshot, outside the lock: the directory of the last holder goes with it.
+    pub(super) fn drop_kept(&self, id: &str) {
+        let dropped = lock(&self.contents).take(id);
+        drop(dropped);
     }
 
     /// The snapshot with this id, which stays as long as it is held.
     pub(super) fn find(&self, id: &str) -> Result<Arc<Kept>, Fault> {
         let contents = lock(&self.contents);
-        let mut newest_first = contents.kept.values().rev();
-        newest_first
-            .find(|kept| kept.info.id == id)
+        let mut kept = contents.kept.values();
+        kept.find(|kept| kept.info.id == id)
             .cloned()
             .ok_or_else(|| Fault(format!("there is no snapshot {id}")))
     }
 
-    /// A new directory for a snapshot. The later it is asked for, the newer the snapshot.
+    /// A new directory for a snapshot.
     pub(super) fn draft(&self) -> Result<Draft, Fault> {
         let number = lock(&self.contents).take_number();
         let path = self.temporary(&number.to_string())?;
@@ -165,27 +163,6 @@ impl Shelf {
         .map_err(|error| fault("no directory for a snapshot", &error))?;
         Ok(path)
     }
-
-    /// The state comes from this snapshot now: it is the newest.
-    pub(super) fn promote(&self, kept: &Arc<Kept>) -> Result<(), Fault> {
-        let mut contents = lock(&self.contents);
-        let number = contents.take_number();
-        let renamed = self.dir.join(name(number, &kept.info.id));
-        {
-            let mut path = lock(&kept.path);
-            fs::rename(&*path, &renamed)
-                .and_then(|()| sync_dir(&self.dir))
-                .map_err(|error| fault("the snapshot cannot be kept", &error))?;
-            *path = renamed;
-        }
-        kept.waits.store(false, Ordering::Relaxed);
-        contents.kept.retain(|_, other| !Arc::ptr_eq(other, kept));
-        contents.kept.insert(number, Arc::clone(kept));
-        let dropped = contents.drop_old();
-        drop(contents);
-        drop(dropped);
-        Ok(())
-    }
 }
 
 impl Contents {
@@ -194,22 +171,19 @@ impl Contents {
         self.next - 1
     }
 
-    /// Lets go of all but the newest and the newest that waits to be installed.
-    fn drop_old(&mut self) -> Vec<Arc<Kept>> {
-        let newest = self.kept.last_key_value().map(|(number, _)| *number);
-        let waits = |kept: &Arc<Kept>| kept.waits.load(Ordering::Relaxed);
-        let waiting = self.kept.iter().rfind(|(_, kept)| waits(kept));
-        let waiting = waiting.map(|(number, _)| *number);
-        let dropped: Vec<u64> = self
-            .kept
-            .keys()
-            .copied()
-            .filter(|number| Some(*number) != newest && Some(*number) != waiting)
-            .collect();
-        let dropped = dropped.iter().filter_map(|number| self.kept.remove(number));
-        dropped
-            .inspect(|kept| kept.is_dropped.store(true, Ordering::Relaxed))
-            .collect()
+    /// Gives the one that it replaces: the same snapshot, begun at another time.
+    fn keep(&mut self, number: u64, kept: Kept) -> Option<Arc<Kept>> {
+        let replaced = self.take(&kept.info.id);
+        self.kept.insert(number, Arc::new(kept));
+        replaced
+    }
+
+    fn take(&mut self, id: &str) -> Option<Arc<Kept>> {
+        let mut found = self.kept.iter().filter(|(_, kept)| kept.info.id == id);
+        let number = *found.next()?.0;
+        let taken = self.kept.remove(&number)?;
+        taken.is_dropped.store(true, Ordering::Relaxed);
+        Some(taken)
     }
 }
 
@@ -231,9 +205,8 @@ fn read_dir(dir: &Path) -> io::Result<Contents> {
             continue;
         };
         contents.next = contents.next.max(number + 1);
-        contents.kept.insert(number, Arc::new(kept));
+        drop(contents.keep(number, kept));
     }
-    drop(contents.drop_old());
     Ok(contents)
 }
 
@@ -248,8 +221,7 @@ fn read_kept(path: &Path) -> Option<Kept> {
     are_whole.then(|| Kept {
         info: manifest.info(frame_bytes),
         manifest,
-        path: Mutex::new(path.to_owned()),
-        waits: AtomicBool::new(false),
+        path: path.to_owned(),
         is_checked: AtomicBool::new(false),
         is_dropped: AtomicBool::new(false),
     })

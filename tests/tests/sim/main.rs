@@ -13,7 +13,7 @@ const NEW_WITHIN: Duration = Duration::from_secs(180);
 const NEW_MIN: u64 = 40;
 
 /// Seeds that once showed a bug, and under which profile. See DESIGN.md, track record.
-const FOUND: &[(u64, &str)] = &[(1_795_478_002_133, "mixed")];
+const FOUND: &[(u64, &str)] = &[(1_795_478_002_133, "mixed"), (1_795_493_289_043, "mixed")];
 
 fn sim(arguments: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_sim"))

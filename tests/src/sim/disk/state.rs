@@ -109,8 +109,12 @@ impl StateStore for SimState {
         Ok(info)
     }
 
-    fn current_snapshot(&self) -> Result<Option<SnapshotInfo>, Fault> {
-        self.memory.current_snapshot()
+    fn snapshots(&self) -> Result<Vec<SnapshotInfo>, Fault> {
+        self.memory.snapshots()
+    }
+
+    fn drop_snapshot(&self, id: &str) -> Result<(), Fault> {
+        self.memory.drop_snapshot(id)
     }
 
     fn snapshot_chunks(
