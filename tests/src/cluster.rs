@@ -4,12 +4,13 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use std::time::Duration;
 
+use ports::free_address;
 use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::{Mutex, OwnedMutexGuard};
 
 use crate::client::Client;
-use crate::process::{Process, free_address, run};
+use crate::process::{Process, run};
 use crate::wait;
 
 /// How long a start, an election or a catch-up may take on a loaded machine.
@@ -38,7 +39,7 @@ pub struct S3 {
 impl S3 {
     fn new(dir: &Path) -> Self {
         Self {
-            address: free_address(),
+            address: free_address().expect("a free port"),
             dir: dir.to_owned(),
             process: None,
         }
@@ -82,8 +83,8 @@ impl Node {
     fn new(data: PathBuf) -> Self {
         Self {
             data,
-            http: free_address(),
-            cluster: free_address(),
+            http: free_address().expect("a free port"),
+            cluster: free_address().expect("a free port"),
             extra: Vec::new(),
             process: None,
         }

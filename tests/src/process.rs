@@ -1,6 +1,5 @@
 //! One process of the built binary.
 use std::fs::{File, OpenOptions};
-use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -24,20 +23,6 @@ pub fn yin() -> PathBuf {
         path.display()
     );
     path
-}
-
-/// A loopback address that is free for both TCP and UDP right now.
-///
-/// # Panics
-/// When there is none.
-pub fn free_address() -> SocketAddr {
-    (0..100)
-        .find_map(|_| {
-            let tcp = TcpListener::bind("127.0.0.1:0").ok()?;
-            let address = tcp.local_addr().ok()?;
-            UdpSocket::bind(address).ok().map(|_| address)
-        })
-        .expect("a free port")
 }
 
 /// A running process; killed when dropped.

@@ -1,10 +1,11 @@
 //! How nodes reach each other: over our own router, or plainly over loopback.
 use std::io;
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::net::SocketAddr;
 use std::process::{Child, Command};
 use std::sync::mpsc;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
+use ports::free_address;
 use router::{Member, Network};
 
 /// The network of a world.
@@ -60,23 +61,9 @@ impl Net {
     pub(crate) fn s3_address(&self) -> Result<SocketAddr> {
         match self {
             Self::Router(network) => Ok((network.address(Member::Clients), S3_PORT).into()),
-            Self::Loopback(_) => free_address(),
+            Self::Loopback(_) => Ok(free_address()?),
         }
     }
-}
-
-/// A loopback address that is free for both TCP and UDP right now.
-///
-/// # Errors
-/// When there is none.
-pub(crate) fn free_address() -> Result<SocketAddr> {
-    (0..100)
-        .find_map(|_| {
-            let tcp = TcpListener::bind("127.0.0.1:0").ok()?;
-            let address = tcp.local_addr().ok()?;
-            UdpSocket::bind(address).ok().map(|_| address)
-        })
-        .context("no free port on loopback")
 }
 
 type Ask = (Command, mpsc::SyncSender<io::Result<Child>>);

@@ -4,9 +4,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use anyhow::{Context, Result};
+use ports::free_address;
 use router::Member;
 
-use super::net::{Net, free_address};
+use super::net::Net;
 use super::s3_proxy::Proxy;
 use super::{Options, PATIENCE, text, wait};
 

@@ -245,7 +245,7 @@ mod tests {
                 });
             }
         });
-        let address = super::super::net::free_address().unwrap();
+        let address = ports::free_address().unwrap();
         let proxy = Proxy::start(address, behind).await.unwrap();
         (proxy, address, tasks)
     }

@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use load::Node;
+use ports::free_address;
 use serde_json::Value;
 
-use crate::process::{Process, free_address, run};
+use crate::process::{Process, run};
 use crate::quick;
 use crate::yardstick::ourselves;
 

@@ -1,6 +1,6 @@
 //! One server process of ours; it ends when it is dropped.
 use std::fs::{File, OpenOptions};
-use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -31,6 +31,8 @@ impl Process {
             .open(&log)
             .with_context(|| format!("opening {}", log.display()))?;
         let child = command
+            // A backtrace would push the reason out of the few lines that are shown.
+            .env("RUST_BACKTRACE", "0")
             .stdin(Stdio::null())
             .stdout(output.try_clone()?)
             .stderr(output)
@@ -142,17 +144,6 @@ impl Drop for Process {
     }
 }
 
-/// A loopback address that is free for both TCP and UDP right now.
-pub(crate) fn free_address() -> Result<SocketAddr> {
-    (0..100)
-        .find_map(|_| {
-            let tcp = TcpListener::bind("127.0.0.1:0").ok()?;
-            let address = tcp.local_addr().ok()?;
-            UdpSocket::bind(address).ok().map(|_| address)
-        })
-        .context("no free port on loopback")
-}
-
 /// Runs a short command to its end and gives what it printed.
 pub(crate) fn run(mut command: Command) -> Result<String> {
     let output = command
@@ -225,13 +216,13 @@ mod tests {
     fn a_process_that_ends_early_is_told_with_its_last_words() {
         let folder = tempfile::tempdir().unwrap();
         let mut command = Command::new("/bin/sh");
-        command.args(["-c", "echo no luck; exit 3"]);
+        command.args(["-c", "echo no luck, backtrace=$RUST_BACKTRACE; exit 3"]);
         let log = folder.path().join("log");
         let mut process = Process::start("it", command, log).unwrap();
         let error = process.await_that("ready", || None::<()>).unwrap_err();
         let error = error.to_string();
         assert!(
-            error.contains("exit status: 3") && error.contains("no luck"),
+            error.contains("exit status: 3") && error.contains("no luck, backtrace=0"),
             "{error}"
         );
     }

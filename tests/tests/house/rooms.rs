@@ -3,7 +3,7 @@
 
 /// A package, its folder, and the packages of the workspace that it may know. All arrows point
 /// down.
-pub(crate) const ARROWS: [(&str, &str, &[&str]); 20] = [
+pub(crate) const ARROWS: [(&str, &str, &[&str]); 21] = [
     ("model", "storage/model", &[]),
     ("media", "storage/media", &[]),
     ("s3", "storage/s3", &[]),
@@ -43,6 +43,7 @@ pub(crate) const ARROWS: [(&str, &str, &[&str]); 20] = [
             "media",
             "model",
             "node",
+            "ports",
             "raft",
             "s3",
             "storage",
@@ -69,12 +70,18 @@ pub(crate) const ARROWS: [(&str, &str, &[&str]); 20] = [
     ("tcp", "tests/bench/tcp", &["transport"]),
     // Users of the built binary, its HTTP and its command line.
     ("demo", "deploy/demo", &[]),
-    ("jepsen", "jepsen", &["checkers", "plants", "router"]),
+    (
+        "jepsen",
+        "jepsen",
+        &["checkers", "plants", "ports", "router"],
+    ),
     // Load over the public API, for users and for the bench; knows nothing of who answers.
     ("load", "tests/bench/load", &[]),
-    ("bench", "tests/bench", &["load", "s3"]),
+    ("bench", "tests/bench", &["load", "ports", "s3"]),
     // A network between namespaces; knows nothing of who talks over it.
     ("router", "jepsen/router", &[]),
+    // Free loopback addresses, for whoever starts servers as processes.
+    ("ports", "jepsen/ports", &[]),
     // Every room may carry planted bugs: see `EVERYWHERE`.
     ("plants", "jepsen/plants", &[]),
     // Judges histories; knows nothing of what made them.

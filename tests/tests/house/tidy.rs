@@ -432,7 +432,7 @@ fn designs_are_written_and_short() {
         // These are one room with their parents.
         let folder = match folder {
             "deploy/demo" => "deploy",
-            "jepsen/checkers" | "jepsen/router" => "jepsen",
+            "jepsen/checkers" | "jepsen/ports" | "jepsen/router" => "jepsen",
             folder => folder,
         };
         let design = format!("{folder}/DESIGN.md");

@@ -11,11 +11,12 @@ use hyper::client::conn::http2::{SendRequest, handshake};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use load::dice::Dice;
 use load::{Trouble, Work};
+use ports::free_address;
 use prost::Message;
 use tokio::net::TcpStream;
 
 use super::message::{Compare, Put, Range, RequestOp, Txn, TxnAnswer};
-use crate::process::{Process, free_address};
+use crate::process::Process;
 
 const VALUE: [u8; 128] = [b'v'; 128];
 /// Keys that are there before anything is measured.

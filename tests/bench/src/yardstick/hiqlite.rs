@@ -6,9 +6,10 @@ use std::process::Command;
 
 use anyhow::Result;
 use load::Node;
+use ports::free_address;
 
 use super::Site;
-use crate::process::{Process, free_address};
+use crate::process::Process;
 
 const NODES: usize = 3;
 

@@ -15,8 +15,9 @@ use std::process::Command;
 
 use anyhow::Result;
 use load::Node;
+use ports::free_address;
 
-use crate::process::{Process, free_address};
+use crate::process::Process;
 
 /// Servers that run beside the cluster for the whole run.
 pub(crate) struct Site {

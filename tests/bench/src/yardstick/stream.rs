@@ -7,13 +7,14 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use bytes::Bytes;
+use ports::free_address;
 use quinn::rustls::RootCertStore;
 use quinn::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use quinn::{ClientConfig, Connection, Endpoint, ServerConfig};
 
 use super::ourselves;
 use crate::cluster::THREADS;
-use crate::process::{Process, free_address, run};
+use crate::process::{Process, run};
 
 /// What the certificate is for; the address is not looked up.
 const NAME: &str = "localhost";

@@ -19,10 +19,11 @@ use std::sync::Arc;
 use anyhow::{Context, Result};
 use load::{Node, Progress, Sizes};
 use mysql_async::{Conn, OptsBuilder};
+use ports::free_address;
 
 use self::client::Rows;
 use super::{Site, ourselves, program};
-use crate::process::{Process, free_address, run};
+use crate::process::{Process, run};
 
 /// How to get both.
 pub(crate) const PACKAGES: &str = "apt-get install mariadb-server redis-server";
